@@ -1,0 +1,64 @@
+# Gatehouse. `make` alone prints what there is.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# The vision programs link OpenCV's C++ libraries through GoCV. Naming just the
+# needed ones (GoCV's build tag customenv) spares the contrib modules and 90
+# Debian packages. The other programs are pure Go and static.
+OPENCV := CGO_ENABLED=1 CGO_CXXFLAGS="--std=c++11 -O2" CGO_CPPFLAGS="-I/usr/include/opencv4" \
+	CGO_LDFLAGS="$(addprefix -lopencv_,core imgproc imgcodecs videoio highgui objdetect calib3d features2d video photo dnn)"
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+LDFLAGS := -s -w -X main.version=$(VERSION)
+GO      := go
+PURE    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
+MODELS  := models
+
+# Packages with GoCV among their dependencies, and the rest.
+with_gocv = $(GO) list -tags=customenv -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./... | grep    ' gocv.io/x/gocv\|\[gocv.io/x/gocv' | cut -d' ' -f1
+pure_go   = $(GO) list -tags=customenv -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./... | grep -v ' gocv.io/x/gocv\|\[gocv.io/x/gocv' | cut -d' ' -f1
+
+.PHONY: help run test bench build deps models lint cross clean
+
+help: ## print this list
+	@echo "Gatehouse: make TARGET"
+	@awk -F':.*## ' '/^[a-z]+:.*## /{printf "  %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "  run takes CAMERA=<picture directory, video file, /dev/videoN or rtsp:// URL> and ONCE=1 (one pass, then a table)"
+
+deps: ## install the Debian packages that are missing (root or sudo)
+	@packaging/deps.sh
+
+models: deps ## fetch, verify and convert the model files (no-op when there)
+	@$(GO) run ./vision/models/setup --dir $(MODELS)
+
+build: deps ## build the four programs into bin/
+	@mkdir -p bin
+	@[ -x bin/gatehouse-vision ] || echo "build: compiling the four programs (the first time OpenCV's bindings take a minute or two)"
+	@$(PURE) -o bin/gatehouse ./agent
+	@$(PURE) -o bin/gatehouse-rescue ./firmware/rescue
+	@$(PURE) -o bin/gatehouse-cloud ./sync/cloud
+	@$(OPENCV) $(GO) build -trimpath -tags=customenv -ldflags "$(LDFLAGS)" -o bin/gatehouse-vision ./vision/worker
+
+run: build models ## run the whole loop: cloud, board, pictures, a barrier that opens
+	@bin/gatehouse demo --dir .run $(if $(CAMERA),--camera "$(CAMERA)") $(if $(ONCE),--once)
+
+test: build models ## run all tests, the race detector on for the pure Go part
+	@echo "test: pure Go packages, with the race detector"
+	@CGO_ENABLED=1 $(GO) test -race -timeout 15m $$($(pure_go))
+	@echo "test: packages with OpenCV"
+	@$(OPENCV) $(GO) test -tags=customenv -timeout 15m $$($(with_gocv))
+
+bench: build models ## run the benchmarks of the hot paths
+	@$(GO) test -run '^$$' -bench . -benchmem $$($(pure_go)) | grep -v '^ok\|no test files\|^PASS'
+	@$(OPENCV) $(GO) test -tags=customenv -run '^$$' -bench . -benchmem $$($(with_gocv)) | grep -v '^ok\|no test files\|^PASS'
+
+lint: deps ## gofmt, go vet, staticcheck, and govulncheck where its database can be reached
+	@packaging/lint.sh
+
+cross: ## build the board's programs for 64-bit and 32-bit Arm
+	@for arch in arm64 arm; do for program in agent firmware/rescue; do \
+		echo "cross: linux/$$arch $$program"; \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch $(GO) build -trimpath -ldflags "$(LDFLAGS)" -o bin/linux-$$arch/ ./$$program || exit 1; \
+	done; done
+
+clean: ## remove what was built, fetched and recorded here
+	@rm -rf bin $(MODELS) .run
