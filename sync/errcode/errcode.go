@@ -17,11 +17,11 @@ import (
 type Code int
 
 type entry struct {
-	message        string
-	analysisEN     string
-	analysisZH     string
-	httpStatus     int
-	mqttCode       int
+	message    string
+	analysisEN string
+	analysisZH string
+	httpStatus int
+	mqttCode   int
 }
 
 // Message is the table's message, letter for letter.
