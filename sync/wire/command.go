@@ -1,0 +1,362 @@
+package wire
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"strings"
+
+	"gatehouse/sync/errcode"
+)
+
+// Names of the messages.
+const (
+	NameIVSResult  = "ivs_result"
+	NameKeepAlive  = "keep_alive"
+	NameGPIOOut    = "gpio_out"
+	NameWhitelist  = "white_list_operator" // the vendor's row commands
+	NameIVSTrigger = "ivs_trigger"
+	NameGateOpen   = "gate_direct_open"
+	NameFaceResult = "face_result"
+	NameGap        = "gap"
+	NameBirth      = "birth"
+	NameOffline    = "offline"
+	NamePull       = "pull"
+	NameChange     = "change"
+	NameEventAck   = "event_ack"
+	NameBind       = "bind"
+	NameUnbind     = "unbind"
+)
+
+// GPIOOut drives a relay (vendor-mqtt.md, 5.2).
+type GPIOOut struct {
+	IO    int `json:"io"`    // output 0–3
+	Value int `json:"value"` // 0 off, 1 on, 2 pulse
+	Delay int `json:"delay"` // ms of a pulse, 500–5000 after parsing
+}
+
+// Range of a pulse in ms; values outside are clamped, as clients differ.
+const (
+	MinPulseMS = 500
+	MaxPulseMS = 5000
+)
+
+// ParseGPIOOut reads the body of gpio_out. Output and value out of range are
+// 1103; a pulse out of range is clamped, an absent one is 500 ms.
+func ParseGPIOOut(body []byte) (GPIOOut, error) {
+	g := struct {
+		IO, Value, Delay *int
+	}{}
+	if err := unmarshal(body, &g); err != nil {
+		return GPIOOut{}, err
+	}
+	if g.IO == nil || *g.IO < 0 || *g.IO > 3 {
+		return GPIOOut{}, errcode.Param("io", "must be 0 to 3")
+	}
+	if g.Value == nil || *g.Value < 0 || *g.Value > 2 {
+		return GPIOOut{}, errcode.Param("value", "must be 0, 1 or 2")
+	}
+	out := GPIOOut{IO: *g.IO, Value: *g.Value, Delay: MinPulseMS}
+	if g.Delay != nil {
+		out.Delay = min(max(*g.Delay, MinPulseMS), MaxPulseMS)
+	}
+	return out, nil
+}
+
+// WhitelistRecord is one row of black and white list (vendor-mqtt.md, 5.8).
+type WhitelistRecord struct {
+	Plate          string `json:"plate"`                     // plain UTF-8; the key
+	Enable         int    `json:"enable"`                    // 1 in force
+	EnableTime     string `json:"enable_time,omitempty"`     // local "YYYY-MM-DD HH:MM:SS"
+	OverdueTime    string `json:"overdue_time,omitempty"`    // same form
+	CreateTime     string `json:"create_time,omitempty"`     // same form
+	NeedAlarm      int    `json:"need_alarm"`                // 1 black list
+	TimeSegEnable  int    `json:"time_seg_enable"`           // 1 only within the daily segment
+	SegTimeStart   string `json:"seg_time_start,omitempty"`  // "HH:MM:SS"
+	SegTimeEnd     string `json:"seg_time_end,omitempty"`    // "HH:MM:SS"
+	VehicleCode    string `json:"vehicle_code,omitempty"`    // ≤ 32 characters
+	VehicleComment string `json:"vehicle_comment,omitempty"` // ≤ 64 bytes
+	CustomerID     int    `json:"customer_id,omitempty"`
+}
+
+// Row operations of white_list_operator.
+const (
+	OperateUpdateOrAdd = "update_or_add"
+	OperateDelete      = "delete"
+	OperateSelect      = "select"
+)
+
+// WhitelistOperator is the body of white_list_operator.
+type WhitelistOperator struct {
+	OperatorType string
+	Records      []WhitelistRecord // update_or_add
+	Plates       []string          // delete; select: one, "" for all
+	DeleteAll    bool              // delete with an empty plate text
+}
+
+// ParseWhitelistOperator reads the body of white_list_operator. Records come
+// as one object or an array; plates as a text or an array. An empty text
+// deletes all, an empty array nothing, an absent plate is refused.
+func ParseWhitelistOperator(body []byte) (WhitelistOperator, error) {
+	var raw struct {
+		OperatorType string          `json:"operator_type"`
+		Records      json.RawMessage `json:"dldb_rec"`
+		Plate        json.RawMessage `json:"plate"`
+	}
+	if err := unmarshal(body, &raw); err != nil {
+		return WhitelistOperator{}, err
+	}
+	w := WhitelistOperator{OperatorType: raw.OperatorType}
+	switch raw.OperatorType {
+	case OperateUpdateOrAdd, "add":
+		w.OperatorType = OperateUpdateOrAdd
+		if len(raw.Records) == 0 || string(raw.Records) == "null" {
+			return w, errcode.Param("dldb_rec", "is missing")
+		}
+		if raw.Records[0] == '[' {
+			return w, unmarshal(raw.Records, &w.Records)
+		}
+		w.Records = make([]WhitelistRecord, 1)
+		return w, unmarshal(raw.Records, &w.Records[0])
+	case OperateDelete:
+		if len(raw.Plate) == 0 || string(raw.Plate) == "null" {
+			return w, errcode.Param("plate", "is missing")
+		}
+		if raw.Plate[0] == '[' {
+			return w, unmarshal(raw.Plate, &w.Plates)
+		}
+		w.Plates = make([]string, 1)
+		if err := unmarshal(raw.Plate, &w.Plates[0]); err != nil {
+			return w, err
+		}
+		if w.Plates[0] == "" {
+			w.DeleteAll, w.Plates = true, nil
+		}
+		return w, nil
+	case OperateSelect:
+		w.Plates = make([]string, 1)
+		if len(raw.Plate) > 0 {
+			return w, unmarshal(raw.Plate, &w.Plates[0])
+		}
+		return w, nil
+	}
+	return w, errcode.Param("operator_type", "must be update_or_add, delete or select")
+}
+
+// Signature signs a change's content (management.md).
+type Signature struct {
+	KeyID     string `json:"key_id"`
+	Sequence  uint64 `json:"sequence"`
+	NotBefore int64  `json:"not_before"`
+	Sig       string `json:"sig"`
+}
+
+// Verbs of a change command.
+const (
+	VerbStage  = "stage"
+	VerbApply  = "apply"
+	VerbCancel = "cancel"
+	VerbQuery  = "query"
+)
+
+// ChangeCommand stages, applies, cancels or asks for a change.
+type ChangeCommand struct {
+	OperatorType string     `json:"operator_type"`
+	ChangeID     string     `json:"change_id"`
+	Digest       string     `json:"digest,omitempty"` // "sha256:" and hex, over the bytes of Content
+	Content      string     `json:"content,omitempty"`
+	URL          string     `json:"url,omitempty"`
+	Length       int64      `json:"length,omitempty"`
+	Base         string     `json:"base,omitempty"`
+	Signature    *Signature `json:"signature,omitempty"`
+	ApplyAfter   int64      `json:"apply_after,omitempty"`
+	ApplyBefore  int64      `json:"apply_before,omitempty"`
+}
+
+// ValidChangeID reports whether id is 1–64 of letters, digits, "-" and "_".
+func ValidChangeID(id string) bool {
+	return len(id) >= 1 && len(id) <= 64 && strings.IndexFunc(id, func(c rune) bool {
+		return !(c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '-' || c == '_')
+	}) < 0
+}
+
+// ParseChangeCommand reads the body of config, upgrade or whitelist and checks
+// its form: known verb, id (a query may go without), digest where one is due.
+func ParseChangeCommand(body []byte) (ChangeCommand, error) {
+	var c ChangeCommand
+	if err := unmarshal(body, &c); err != nil {
+		return c, err
+	}
+	switch c.OperatorType {
+	case VerbStage, VerbApply, VerbCancel, VerbQuery:
+	default:
+		return c, errcode.Param("operator_type", "must be stage, apply, cancel or query")
+	}
+	if !ValidChangeID(c.ChangeID) && !(c.OperatorType == VerbQuery && c.ChangeID == "") {
+		return c, errcode.Param("change_id", "must be 1 to 64 letters, digits, - or _")
+	}
+	if c.OperatorType != VerbStage {
+		return c, nil
+	}
+	if hex, ok := strings.CutPrefix(c.Digest, "sha256:"); !ok || len(hex) != 64 || strings.Trim(hex, "0123456789abcdef") != "" {
+		return c, errcode.Param("digest", "must be sha256: and 64 lower-case hex digits")
+	}
+	if (c.Content == "") == (c.URL == "") {
+		return c, errcode.Param("content", "or url must be given, one of the two")
+	}
+	return c, nil
+}
+
+// States of a change.
+const (
+	StateStaged    = "staged"
+	StateApplying  = "applying"
+	StateUsed      = "used"
+	StateCancelled = "cancelled"
+)
+
+// ChangeResult is how a change ended, or why its last command failed.
+type ChangeResult struct {
+	ErrorCode    int    `json:"error_code"` // 0: success
+	ErrorMessage string `json:"error_message"`
+	At           int64  `json:"at"` // Unix s
+}
+
+// ChangeReport is the state of a change, as reply and as up/change.
+type ChangeReport struct {
+	ChangeID string        `json:"change_id"`
+	Kind     string        `json:"kind"`
+	State    string        `json:"state"`
+	Step     string        `json:"step"`
+	Progress int           `json:"progress"` // 0–100
+	Result   *ChangeResult `json:"result"`
+	Digest   string        `json:"digest"`
+}
+
+// EventAck lets the board forget the events of ranges, both ends included.
+type EventAck struct {
+	Boot   string      `json:"boot"`
+	Ranges [][2]uint64 `json:"ranges"`
+}
+
+// ParseEventAck reads the body of event_ack.
+func ParseEventAck(body []byte) (EventAck, error) {
+	var a EventAck
+	if err := unmarshal(body, &a); err != nil {
+		return a, err
+	}
+	if a.Boot == "" {
+		return a, errcode.Param("boot", "is missing")
+	}
+	for i, r := range a.Ranges {
+		if r[0] == 0 || r[0] > r[1] {
+			return a, errcode.Param(fmt.Sprintf("ranges/%d", i), "must run from 1 or more upwards")
+		}
+	}
+	return a, nil
+}
+
+// Gap says that events were dropped.
+type Gap struct {
+	Boot  string `json:"boot"`
+	From  uint64 `json:"from"`
+	To    uint64 `json:"to"`
+	Cause string `json:"cause"` // bytes, age, damage, account
+}
+
+// ChangeState is one line of a birth's changes.
+type ChangeState struct {
+	Kind     string `json:"kind"`
+	ChangeID string `json:"change_id"`
+	State    string `json:"state"`
+}
+
+// Birth is sent on every connect.
+type Birth struct {
+	Boot         string            `json:"boot"`
+	Epoch        int64             `json:"epoch"` // counts the board's connections, for the last will
+	AgentVersion string            `json:"agent_version"`
+	BoardVersion int               `json:"board_version"`
+	Models       map[string]string `json:"models"`
+	StateDigest  map[string]string `json:"state_digest"` // config, whitelist, faces
+	Changes      []ChangeState     `json:"changes"`
+	LastSeq      uint64            `json:"last_seq"`
+	OldestSeq    uint64            `json:"oldest_seq"`
+	Clock        struct {
+		Trusted bool   `json:"trusted"`
+		Source  string `json:"source"`
+	} `json:"clock"`
+}
+
+// Offline is the last will, and the farewell of a graceful stop.
+type Offline struct {
+	Boot   string `json:"boot"`
+	Epoch  int64  `json:"epoch"`
+	Reason string `json:"reason"` // lost, stopped
+}
+
+// FaceResult is a recognised or unknown face; ours, the vendor has none.
+type FaceResult struct {
+	UserID       string         `json:"user_id"`
+	GroupID      string         `json:"group_id"`
+	UserName     string         `json:"user_name"`
+	Similarity   float64        `json:"similarity"` // cosine
+	Threshold    float64        `json:"threshold"`
+	Liveness     *float64       `json:"liveness"` // null: not judged
+	Location     Rect           `json:"location"`
+	Decision     DecisionReport `json:"decision"`
+	GioOuts      []RelayAction  `json:"gioouts"`
+	ImageContent string         `json:"image_content"`
+}
+
+// Key is a public key the board trusts after binding.
+type Key struct {
+	KeyID     string `json:"key_id"`
+	PublicKey string `json:"public_key"` // hex Ed25519
+	Use       string `json:"use"`
+}
+
+// BindBody makes a board part of an account. It holds a password: never log it.
+type BindBody struct {
+	AccountID int64 `json:"account_id"`
+	GroupID   int64 `json:"group_id"`
+	Broker    struct {
+		URL      string `json:"url"` // tcp://host:port or ssl://host:port
+		Username string `json:"username"`
+		Password string `json:"password"`
+		CA       string `json:"ca"` // PEM; empty: the system's
+	} `json:"broker"`
+	Keys   []Key `json:"keys"`
+	Policy struct {
+		SignConfig    bool `json:"sign_config"`
+		SignWhitelist bool `json:"sign_whitelist"`
+	} `json:"policy"`
+}
+
+// ParseBindBody reads a bind message and checks that it names account and broker.
+func ParseBindBody(body []byte) (BindBody, error) {
+	var b BindBody
+	if err := unmarshal(body, &b); err != nil {
+		return b, err
+	}
+	if b.AccountID <= 0 {
+		return b, errcode.Param("account_id", "must be above 0")
+	}
+	if !strings.HasPrefix(b.Broker.URL, "tcp://") && !strings.HasPrefix(b.Broker.URL, "ssl://") {
+		return b, errcode.Param("broker/url", "must begin with tcp:// or ssl://")
+	}
+	return b, nil
+}
+
+// unmarshal reads JSON; a value of the wrong kind is 1103 naming the field, anything else 1101.
+func unmarshal(b []byte, v any) error {
+	dec := json.NewDecoder(bytes.NewReader(b))
+	err := dec.Decode(v)
+	if err == nil {
+		return nil
+	}
+	if t, ok := err.(*json.UnmarshalTypeError); ok {
+		return errcode.Param(t.Field, "must be of type "+t.Type.String())
+	}
+	return errcode.New(errcode.ParseJSONFailed, "")
+}

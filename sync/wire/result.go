@@ -1,0 +1,175 @@
+package wire
+
+import "time"
+
+// PlateNone is the license of a result without a plate.
+const PlateNone = "_无_"
+
+// Trigger types of a result (vendor-mqtt.md, 6.3).
+const (
+	TriggerVideo    = 1
+	TriggerInput    = 2
+	TriggerSoftware = 4
+)
+
+// Control types of a relay the board drove itself (vendor-mqtt.md, 4.1).
+const (
+	RelayByServer    = 1
+	RelayByWhitelist = 2
+)
+
+// Rect is a box by its edges in pixels of the full picture.
+type Rect struct {
+	Left   int `json:"left"`
+	Top    int `json:"top"`
+	Right  int `json:"right"`
+	Bottom int `json:"bottom"`
+}
+
+// RectLevel is the extra level RECT that most boxes of the protocol have.
+type RectLevel struct {
+	RECT Rect `json:"RECT"`
+}
+
+// RelayAction is a relay that the board drove because of a result.
+type RelayAction struct {
+	IONum    int `json:"ionum"` // output 0–3
+	CtrlType int `json:"ctrltype"`
+}
+
+// Timeval is a moment in Unix time and in the board's local time.
+type Timeval struct {
+	DecYear int   `json:"decyear"`
+	DecMon  int   `json:"decmon"`
+	DecDay  int   `json:"decday"`
+	DecHour int   `json:"dechour"`
+	DecMin  int   `json:"decmin"`
+	DecSec  int   `json:"decsec"`
+	Sec     int64 `json:"sec"`
+	Usec    int64 `json:"usec"`
+}
+
+// CarBrand is {brand, type, year}; unknown is 255, 255, 65535.
+type CarBrand struct {
+	Brand int `json:"brand"`
+	Type  int `json:"type"`
+	Year  int `json:"year"`
+}
+
+// PlateItem is one plate of a result.
+type PlateItem struct {
+	Color             int    `json:"color"`
+	Type              int    `json:"type"`
+	License           string `json:"license"` // base64
+	PlateWidth        int    `json:"plate_width"`
+	IsDanger          int    `json:"is_danger"`
+	Pos               Rect   `json:"pos"`
+	ImagePath         string `json:"image_path"`
+	ImageAbsolutePath string `json:"image_absolute_path"`
+	ImageRelativePath string `json:"image_relative_path"`
+	Content           string `json:"content"`
+}
+
+// PlateResult is the vendor's table 4.1, in full.
+type PlateResult struct {
+	License        string    `json:"license"` // base64
+	LicenseExtType int       `json:"license_ext_type"`
+	ColorType      int       `json:"colorType"` // 0–6, table 6.1
+	Type           int       `json:"type"`      // table 6.2
+	Confidence     int       `json:"confidence"`
+	Direction      int       `json:"direction"` // table 6.4
+	TriggerType    int       `json:"triggerType"`
+	PlateID        int64     `json:"plateid"`
+	IsOffline      int       `json:"isoffline"`
+	IsFakePlate    int       `json:"is_fake_plate"`
+	IsEncrypted    int       `json:"is_encrypted"`
+	FeatureCode    bool      `json:"feature_code"`
+	Location       RectLevel `json:"location"`
+	CarLocation    RectLevel `json:"car_location"`
+	CarColor       int       `json:"carColor"`
+	CarBrand       CarBrand  `json:"car_brand"`
+	Bright         int       `json:"bright"`
+	CarBright      int       `json:"carBright"`
+	CleanTime      int       `json:"clean_time"`
+	TimeUsed       int       `json:"timeUsed"` // µs
+	PlateDistance  int       `json:"plate_distance"`
+	PlateTrueWidth int       `json:"plate_true_width"`
+	TimeStamp      struct {
+		Timeval Timeval `json:"Timeval"`
+	} `json:"timeStamp"`
+	StartTime int64         `json:"start_time"` // Unix ms
+	GioOuts   []RelayAction `json:"gioouts"`
+
+	Bucket                    string `json:"bucket"`
+	OSSType                   string `json:"oss_type"`
+	ImagePath                 string `json:"imagePath"`
+	ImageAbsolutePath         string `json:"imageAbsolutePath"`
+	ImageRelativePath         string `json:"imageRelativePath"`
+	ImageFragmentPath         string `json:"imageFragmentPath"`
+	ImageFragmentAbsolutePath string `json:"imageFragmentAbsolutePath"`
+	ImageFragmentRelativePath string `json:"imageFragmentRelativePath"`
+	FullImageContent          string `json:"full_image_content"`  // base64 of JPEG
+	SmallImageContent         string `json:"small_image_content"` // base64 of JPEG
+
+	Plates []PlateItem `json:"plates"`
+}
+
+// AlarmInfoPlate is a recognition result (vendor-mqtt.md, 4.1).
+type AlarmInfoPlate struct {
+	Channel    int    `json:"channel"`
+	DeviceName string `json:"deviceName"` // base64
+	IPAddr     string `json:"ipaddr"`
+	SerialNo   string `json:"serialno"`
+	RuleID     int    `json:"rule_id"`
+	UserData   string `json:"user_data"` // base64
+	Result     struct {
+		PlateResult PlateResult `json:"PlateResult"`
+	} `json:"result"`
+}
+
+// IVSResult is the payload of ivs_result and quick_ivs_result. Gatehouse is our
+// own addition beside the vendor's object; vendor clients do not read it.
+type IVSResult struct {
+	AlarmInfoPlate AlarmInfoPlate  `json:"AlarmInfoPlate"`
+	Gatehouse      *DecisionReport `json:"gatehouse,omitempty"`
+}
+
+// DecisionReport says what the gate did about a result, and why.
+type DecisionReport struct {
+	Opened bool   `json:"opened"`
+	Reason string `json:"reason"` // e.g. listed, not_listed, out_of_time
+}
+
+// SetTime fills the result's times: at by the board's clock, in its local zone.
+func (r *PlateResult) SetTime(at time.Time) {
+	r.TimeStamp.Timeval = Timeval{
+		DecYear: at.Year(), DecMon: int(at.Month()), DecDay: at.Day(),
+		DecHour: at.Hour(), DecMin: at.Minute(), DecSec: at.Second(),
+		Sec: at.Unix(), Usec: int64(at.Nanosecond() / 1000),
+	}
+	r.StartTime = at.UnixMilli()
+}
+
+// NewResult makes a result of board sn at the given time, every field the
+// clients read filled with the value for "unknown".
+func NewResult(sn, deviceName, ip string, at time.Time) IVSResult {
+	var m IVSResult
+	m.AlarmInfoPlate = AlarmInfoPlate{DeviceName: B64(deviceName), IPAddr: ip, SerialNo: sn, RuleID: 1}
+	r := &m.AlarmInfoPlate.Result.PlateResult
+	r.License = B64(PlateNone)
+	r.CarColor, r.CarBrand = 255, CarBrand{255, 255, 65535}
+	r.GioOuts, r.Plates = []RelayAction{}, []PlateItem{}
+	r.SetTime(at)
+	return m
+}
+
+// AddPlate adds a plate; the first one added is the result's main plate.
+// Confidence is 0–100, colour and kind are tables 6.1 and 6.2.
+func (r *PlateResult) AddPlate(license string, confidence, colorType, kind int, box Rect) {
+	if len(r.Plates) == 0 {
+		r.License, r.Confidence, r.ColorType, r.Type = B64(license), confidence, colorType, kind
+		r.Location.RECT = box
+	}
+	r.Plates = append(r.Plates, PlateItem{Color: colorType, Type: kind, License: B64(license),
+		PlateWidth: box.Right - box.Left, Pos: box})
+}
