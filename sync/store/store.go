@@ -1,0 +1,267 @@
+// Package store opens the board's databases and keeps what is in them
+// trustworthy.
+//
+// A damaged bbolt file can kill the process that opens it, past any recover,
+// or give wrong values with a clean check (shared/design/field-notes.md).
+// Hence two defences: a database is checked in a child process before it is
+// opened, and set aside when the check fails; and every record carries a CRC,
+// so that a wrong value is an error, never an answer.
+//
+// Not protected: a record whose key was damaged into another valid key's place
+// is caught (the CRC covers the key); a database replaced by an older copy of
+// itself is not.
+package store
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/crc32"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// ErrDamaged is a record whose CRC does not fit.
+var ErrDamaged = errors.New("the record is damaged")
+
+// Options of a database.
+type Options struct {
+	// Bulk is for a queue that grows and drains: no free list on disk, a map in
+	// memory. Without it the free list is synced: slower to write, sooner open.
+	Bulk bool
+	// MaxBytes is the file's largest size, 0 for no limit. A write past it fails.
+	MaxBytes int
+	Log      *slog.Logger
+}
+
+// DB is an open database.
+type DB struct {
+	*bolt.DB
+	// Quarantined is the path under which a damaged predecessor was set aside, or "".
+	Quarantined string
+}
+
+// checkEnv names the database that a re-executed process is to check.
+const checkEnv = "GATEHOUSE_CHECK_DATABASE"
+
+// checkTimeout bounds the check of a database; one that takes longer counts as damaged.
+const checkTimeout = 2 * time.Minute
+
+// RunCheckIfAsked is called first in the main function (and TestMain) of every
+// program that opens a database: when the process was started to check one, it
+// does so and exits, 0 for sound.
+func RunCheckIfAsked() {
+	path := os.Getenv(checkEnv)
+	if path == "" {
+		return
+	}
+	if err := check(path); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	os.Exit(0)
+}
+
+// check reads all of a database.
+func check(path string) error {
+	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second, PreLoadFreelist: true})
+	if err != nil {
+		return fmt.Errorf("cannot open %s: %w", path, err)
+	}
+	defer db.Close()
+	return db.View(func(tx *bolt.Tx) error {
+		for err := range tx.Check() {
+			return fmt.Errorf("cannot trust %s: %w", path, err)
+		}
+		return tx.ForEach(func(_ []byte, b *bolt.Bucket) error { return b.ForEach(func(_, _ []byte) error { return nil }) })
+	})
+}
+
+// Open opens the database at path, making it if there is none. A damaged one is
+// renamed to <path>.corrupt.<time> and a new one is made: see Quarantined.
+func Open(path string, o Options) (*DB, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	db := &DB{}
+	if _, err := os.Stat(path); err == nil {
+		if reason := checkInChild(path); reason != nil {
+			aside := path + ".corrupt." + time.Now().UTC().Format("20060102T150405.000")
+			o.Log.Error("database is damaged and set aside", "path", path, "aside", aside, "reason", reason)
+			if err := os.Rename(path, aside); err != nil {
+				return nil, fmt.Errorf("cannot set the damaged database aside: %w", err)
+			}
+			db.Quarantined = aside
+		}
+	}
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if err := create(path); err != nil {
+			return nil, err
+		}
+	}
+	options := &bolt.Options{Timeout: 3 * time.Second, FreelistType: bolt.FreelistArrayType, MaxSize: o.MaxBytes}
+	if o.Bulk {
+		options.NoFreelistSync, options.FreelistType = true, bolt.FreelistMapType
+	}
+	opened, err := bolt.Open(path, 0o600, options)
+	if errors.Is(err, bolt.ErrTimeout) {
+		return nil, fmt.Errorf("cannot open %s: another process holds it", path)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot open %s: %w", path, err)
+	}
+	db.DB = opened
+	return db, nil
+}
+
+// checkInChild runs the check in a process of its own, since a damaged page can kill it.
+func checkInChild(path string) error {
+	// Somebody else's open database is not damaged: leave it to Open to say so.
+	if locked(path) {
+		return nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil // cannot check; the CRCs remain
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), checkEnv+"="+path)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%w: %.300s", err, out)
+	}
+	return nil
+}
+
+// locked reports whether a process has the database open (bbolt holds a flock).
+func locked(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		return errors.Is(err, syscall.EWOULDBLOCK)
+	}
+	return syscall.Flock(int(f.Fd()), syscall.LOCK_UN) != nil
+}
+
+// create makes an empty database so that a power cut leaves either none or a whole one.
+func create(path string) error {
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return fmt.Errorf("cannot make the database's directory: %w", err)
+	}
+	temporary := path + ".new"
+	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	db, err := bolt.Open(temporary, 0o600, nil)
+	if err != nil {
+		return fmt.Errorf("cannot create %s: %w", path, err)
+	}
+	if err := errors.Join(db.Sync(), db.Close()); err != nil {
+		return fmt.Errorf("cannot create %s: %w", path, err)
+	}
+	return rename(temporary, path)
+}
+
+// rename moves a synced file into place and syncs the directory.
+func rename(from, to string) error {
+	if err := os.Rename(from, to); err != nil {
+		return err
+	}
+	dir, err := os.Open(filepath.Dir(to))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+// WriteFileAtomic replaces the file at path: after it returns nil the new
+// content survives a power cut, before that the old one does.
+func WriteFileAtomic(path string, data []byte, perm os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), ".new-*")
+	if err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	defer os.Remove(f.Name())
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Chmod(perm), f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	if err := rename(f.Name(), path); err != nil {
+		return fmt.Errorf("cannot write %s: %w", path, err)
+	}
+	return nil
+}
+
+var castagnoli = crc32.MakeTable(crc32.Castagnoli)
+
+func sum(key, value []byte) uint32 {
+	return crc32.Update(crc32.Checksum(key, castagnoli), castagnoli, value)
+}
+
+// Put stores value under key with its CRC.
+func Put(b *bolt.Bucket, key, value []byte) error {
+	record := make([]byte, 4, 4+len(value))
+	binary.BigEndian.PutUint32(record, sum(key, value))
+	return b.Put(key, append(record, value...))
+}
+
+// Get gives the value under key, nil where there is none, ErrDamaged where its
+// CRC does not fit. It is valid until the transaction ends.
+func Get(b *bolt.Bucket, key []byte) ([]byte, error) {
+	record := b.Get(key)
+	if record == nil {
+		return nil, nil
+	}
+	return open(key, record)
+}
+
+func open(key, record []byte) ([]byte, error) {
+	if len(record) < 4 || binary.BigEndian.Uint32(record) != sum(key, record[4:]) {
+		return nil, fmt.Errorf("%w (key %q)", ErrDamaged, key)
+	}
+	return record[4:], nil
+}
+
+// PutJSON stores v as JSON.
+func PutJSON(b *bolt.Bucket, key []byte, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	return Put(b, key, text)
+}
+
+// GetJSON reads the JSON under key into v; found is false where there is none.
+func GetJSON(b *bolt.Bucket, key []byte, v any) (found bool, err error) {
+	text, err := Get(b, key)
+	if text == nil || err != nil {
+		return false, err
+	}
+	return true, json.Unmarshal(text, v)
+}
+
+// ForEach calls f for each record in key order; err is ErrDamaged for a
+// damaged one (value nil), and f decides whether to go on.
+func ForEach(b *bolt.Bucket, f func(key, value []byte, err error) error) error {
+	c := b.Cursor()
+	for k, record := c.First(); k != nil; k, record = c.Next() {
+		value, err := open(k, record)
+		if err := f(k, value, err); err != nil {
+			return err
+		}
+	}
+	return nil
+}
