@@ -1,0 +1,425 @@
+package change
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+	"go.uber.org/goleak"
+
+	"gatehouse/sync/errcode"
+	"gatehouse/sync/store"
+	"gatehouse/sync/wire"
+)
+
+func TestMain(m *testing.M) {
+	store.RunCheckIfAsked()
+	goleak.VerifyTestMain(m)
+}
+
+// fake is a kind whose steps note what they do and can be held or made to fail.
+type fake struct {
+	name  string
+	steps []Step
+	check error
+
+	mu    sync.Mutex
+	notes []string
+}
+
+func (f *fake) Name() string { return f.name }
+func (f *fake) Codes() Codes {
+	return Codes{errcode.WhitelistNotExist, errcode.WhitelistUsed, errcode.WhitelistCancelled}
+}
+func (f *fake) Check(c *Change) error { return f.check }
+func (f *fake) Steps() []Step         { return f.steps }
+func (f *fake) Committed() error      { f.note("committed"); return nil }
+func (f *fake) note(s string) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.notes = append(f.notes, s)
+}
+
+func (f *fake) noted() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.notes)
+}
+
+// outside is a step that notes do and undo; do waits for hold, when given.
+func (f *fake) outside(name string, fail error, hold chan struct{}) Step {
+	return Step{
+		Name: name,
+		Do: func(ctx context.Context, _ *Change) error {
+			f.note("do " + name)
+			if hold != nil {
+				select {
+				case <-hold:
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			return fail
+		},
+		Undo: func(context.Context, *Change) error { f.note("undo " + name); return nil },
+	}
+}
+
+var effects = []byte("effects")
+
+// inside is a transaction step that stores the content.
+func inside(fail error) Step {
+	return Step{Name: "rows", DoTx: func(tx *bolt.Tx, c *Change) error {
+		b, err := tx.CreateBucketIfNotExists(effects)
+		if err != nil {
+			return err
+		}
+		return errors.Join(b.Put([]byte("content"), []byte(c.Content)), fail)
+	}}
+}
+
+type bench struct {
+	t       *testing.T
+	db      *store.DB
+	engine  *Engine
+	mu      sync.Mutex
+	reports []wire.ChangeReport
+	refuse  error // of the sink
+	n       int
+}
+
+func start(t *testing.T, path string, kinds ...Kind) *bench {
+	t.Helper()
+	b := &bench{t: t}
+	var err error
+	if b.db, err = store.Open(path, store.Options{}); err != nil {
+		t.Fatal(err)
+	}
+	b.engine, err = New(b.db, kinds, func(r wire.ChangeReport) error {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if b.refuse == nil {
+			b.reports = append(b.reports, r)
+		}
+		return b.refuse
+	}, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+func (b *bench) close() {
+	b.engine.Close()
+	b.db.Close()
+}
+
+const content = `{"x":1}`
+
+// do sends a command under a new id and gives state and code.
+func (b *bench) do(verb, id, content string) (state string, code errcode.Code) {
+	b.t.Helper()
+	b.n++
+	c := wire.ChangeCommand{OperatorType: verb, ChangeID: id}
+	if verb == wire.VerbStage {
+		c.Content, c.Digest = content, Digest([]byte(content))
+	}
+	r, err := b.engine.Handle(Delivery{"topic", fmt.Sprint(b.n), []byte(verb + id)}, "fake", c)
+	var e *errcode.Error
+	if err != nil && !errors.As(err, &e) {
+		b.t.Fatalf("%v has no code", err)
+	}
+	if e != nil {
+		code = e.Code
+	}
+	return r.State, code
+}
+
+// until waits for the state of a change.
+func (b *bench) until(id, state string) wire.ChangeReport {
+	b.t.Helper()
+	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		list, err := b.engine.States()
+		if err != nil {
+			b.t.Fatal(err)
+		}
+		for _, r := range list {
+			if r.ChangeID == id && r.State == state {
+				return r
+			}
+		}
+		if time.Now().After(deadline) {
+			b.t.Fatalf("%s is not %s: %+v", id, state, list)
+		}
+	}
+}
+
+// The design's table of commands and states, cell by cell.
+func TestTable(t *testing.T) {
+	const other = `{"x":2}`
+	for _, c := range []struct {
+		before, verb, content string
+		state                 string
+		code                  errcode.Code
+	}{
+		{"", "stage", content, "staged", 0},
+		{"", "apply", "", "", errcode.WhitelistNotExist},
+		{"", "cancel", "", "", errcode.WhitelistNotExist},
+		{"", "query", "", "", errcode.WhitelistNotExist},
+		{"staged", "stage", content, "staged", 0},
+		{"staged", "stage", other, "staged", errcode.ParamsError},
+		{"staged", "apply", "", "applying", 0},
+		{"staged", "cancel", "", "cancelled", 0},
+		{"staged", "query", "", "staged", 0},
+		{"applying", "stage", content, "applying", errcode.RequestFailed},
+		{"applying", "apply", "", "applying", 0},
+		{"applying", "cancel", "", "applying", 0},
+		{"applying", "query", "", "applying", 0},
+		{"past", "cancel", "", "applying", errcode.RequestFailed},
+		{"used", "stage", content, "used", errcode.WhitelistUsed},
+		{"used", "apply", "", "used", errcode.WhitelistUsed},
+		{"used", "cancel", "", "used", errcode.WhitelistUsed},
+		{"used", "query", "", "used", 0},
+		{"cancelled", "stage", content, "cancelled", errcode.WhitelistCancelled},
+		{"cancelled", "apply", "", "cancelled", errcode.WhitelistCancelled},
+		{"cancelled", "cancel", "", "cancelled", errcode.WhitelistCancelled},
+		{"cancelled", "query", "", "cancelled", 0},
+	} {
+		t.Run(c.before+"/"+c.verb+"/"+c.content, func(t *testing.T) {
+			k := &fake{name: "fake"}
+			hold := make(chan struct{})
+			step := k.outside("one", nil, hold)
+			step.NoReturn = c.before == "past"
+			k.steps = []Step{step}
+			b := start(t, filepath.Join(t.TempDir(), "db"), k)
+			defer b.close()
+			if c.before != "" {
+				b.do("stage", "c1", content)
+			}
+			switch c.before {
+			case "applying", "past":
+				b.do("apply", "c1", "")
+				for len(k.noted()) == 0 {
+					time.Sleep(time.Millisecond)
+				}
+			case "used":
+				close(hold)
+				b.do("apply", "c1", "")
+				b.until("c1", "used")
+			case "cancelled":
+				b.do("cancel", "c1", "")
+			}
+			if state, code := b.do(c.verb, "c1", c.content); state != c.state || code != c.code {
+				t.Errorf("state %q, code %d; want %q, %d", state, code, c.state, c.code)
+			}
+			if c.before == "applying" && c.verb == "cancel" {
+				b.until("c1", "cancelled")
+				if got := k.noted(); !reflect.DeepEqual(got, []string{"do one", "undo one"}) {
+					t.Errorf("%v", got)
+				}
+			}
+		})
+	}
+}
+
+func TestTransactionStepsAreOneTransaction(t *testing.T) {
+	k := &fake{name: "fake", steps: []Step{inside(nil)}}
+	b := start(t, filepath.Join(t.TempDir(), "db"), k)
+	defer b.close()
+	b.do("stage", "c1", content)
+	if state, code := b.do("apply", "c1", ""); state != "used" || code != 0 {
+		t.Errorf("%s %d", state, code)
+	}
+	var states []string
+	for _, r := range b.reports {
+		states = append(states, r.State)
+	}
+	if !reflect.DeepEqual(states, []string{"staged", "used"}) || b.reports[1].Result.ErrorCode != 0 {
+		t.Errorf("reported %v", states)
+	}
+	// A failing step leaves nothing behind but the reason.
+	k.steps = []Step{inside(nil), inside(errors.New("the flash is full"))}
+	b.do("stage", "c2", `{"x":2}`)
+	if state, code := b.do("apply", "c2", ""); state != "staged" || code != errcode.RequestFailed {
+		t.Errorf("%s %d", state, code)
+	}
+	last := b.reports[len(b.reports)-1]
+	if last.State != "staged" || last.Result.ErrorMessage != "Request failed!the flash is full" {
+		t.Errorf("%+v", last.Result)
+	}
+	_ = b.db.View(func(tx *bolt.Tx) error {
+		if v := tx.Bucket(effects).Get([]byte("content")); string(v) != content {
+			t.Errorf("the failed change left %s", v)
+		}
+		return nil
+	})
+}
+
+func TestAFailedStepIsUndoneWithThoseBeforeIt(t *testing.T) {
+	k := &fake{name: "fake"}
+	k.steps = []Step{k.outside("one", nil, nil), k.outside("two", errors.New("no room"), nil), k.outside("three", nil, nil)}
+	b := start(t, filepath.Join(t.TempDir(), "db"), k)
+	defer b.close()
+	b.do("stage", "c1", content)
+	b.do("apply", "c1", "")
+	r := b.until("c1", "staged")
+	if want := []string{"do one", "do two", "undo two", "undo one"}; !reflect.DeepEqual(k.noted(), want) {
+		t.Errorf("%v, want %v", k.noted(), want)
+	}
+	if r.Result == nil || r.Result.ErrorMessage != "Request failed!cannot do the step two: no room" {
+		t.Errorf("%+v", r.Result)
+	}
+}
+
+// A redelivered command has its stored answer and no second effect; the same
+// id with another body is another command.
+func TestRedelivery(t *testing.T) {
+	k := &fake{name: "fake", steps: []Step{inside(nil)}}
+	path := filepath.Join(t.TempDir(), "db")
+	b := start(t, path, k)
+	b.do("stage", "c1", content)
+	d := Delivery{"topic", "same", []byte("apply c1")}
+	apply := wire.ChangeCommand{OperatorType: wire.VerbApply, ChangeID: "c1"}
+	for i := range 3 {
+		if r, err := b.engine.Handle(d, "fake", apply); err != nil || r.State != "used" {
+			t.Errorf("delivery %d: %+v %v", i, r, err)
+		}
+		if i == 1 { // also over a restart
+			b.close()
+			b = start(t, path, k)
+		}
+	}
+	if got := k.noted(); len(got) != 1 {
+		t.Errorf("the change was applied %d times", len(got))
+	}
+	d.Body = []byte("query c1")
+	if r, err := b.engine.Handle(d, "fake", wire.ChangeCommand{OperatorType: wire.VerbQuery, ChangeID: "c1"}); err != nil || r.State != "used" {
+		t.Errorf("%+v %v", r, err)
+	}
+	b.close()
+}
+
+// A power cut while a step runs: what is on disk at that moment is opened anew.
+func TestPowerCut(t *testing.T) {
+	for _, resume := range []bool{false, true} {
+		t.Run(fmt.Sprintf("resume=%v", resume), func(t *testing.T) {
+			dir := t.TempDir()
+			k := &fake{name: "fake"}
+			hold := make(chan struct{})
+			two := k.outside("two", nil, hold)
+			two.Resume = resume
+			k.steps = []Step{k.outside("one", nil, nil), two, k.outside("three", nil, nil)}
+			b := start(t, filepath.Join(dir, "db"), k)
+			b.do("stage", "c1", content)
+			b.do("apply", "c1", "")
+			for !slices.Contains(k.noted(), "do two") {
+				time.Sleep(time.Millisecond)
+			}
+			disk, err := os.ReadFile(filepath.Join(dir, "db"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.close()
+			if err := os.WriteFile(filepath.Join(dir, "cut"), disk, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			k.notes = nil
+			close(hold)
+			b = start(t, filepath.Join(dir, "cut"), k)
+			defer b.close()
+			want := []string{"undo two", "undo one"}
+			if resume {
+				b.until("c1", "used")
+				want = []string{"do two", "do three"}
+			} else if r := b.until("c1", "staged"); r.Result == nil || r.Result.ErrorCode != int(errcode.RequestFailed) {
+				t.Errorf("%+v", r)
+			}
+			if got := k.noted(); !reflect.DeepEqual(got, want) {
+				t.Errorf("%v, want %v", got, want)
+			}
+		})
+	}
+}
+
+// Reports wait in the database while the sink refuses, over a restart too.
+func TestReportsWaitForTheSink(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	k := &fake{name: "fake", steps: []Step{inside(nil)}}
+	b := start(t, path, k)
+	b.refuse = errors.New("the outbox is full")
+	b.do("stage", "c1", content)
+	b.do("apply", "c1", "")
+	b.close()
+	if len(b.reports) != 0 {
+		t.Fatal("the sink refused nothing")
+	}
+	b = start(t, path, k)
+	defer b.close()
+	if len(b.reports) != 2 || b.reports[0].State != "staged" || b.reports[1].State != "used" {
+		t.Errorf("%+v", b.reports)
+	}
+}
+
+func TestHoldAndDigest(t *testing.T) {
+	k := &fake{name: "fake", steps: []Step{inside(nil)}}
+	b := start(t, filepath.Join(t.TempDir(), "db"), k)
+	defer b.close()
+	b.do("stage", "c1", content)
+	why := "the barrier is moving"
+	b.engine.o.Hold = func() string { return why }
+	if state, code := b.do("apply", "c1", ""); state != "staged" || code != errcode.RequestFailed {
+		t.Errorf("applied under the interlock: %s %d", state, code)
+	}
+	why = ""
+	if state, _ := b.do("apply", "c1", ""); state != "used" {
+		t.Error(state)
+	}
+	_, err := b.engine.Handle(Delivery{}, "fake", wire.ChangeCommand{OperatorType: wire.VerbStage, ChangeID: "c9", Content: content, Digest: Digest([]byte("other"))})
+	if errcode.From(err).Code != errcode.ParamsError {
+		t.Errorf("a wrong digest: %v", err)
+	}
+	k.check = errcode.Param("/rows/0", "is wrong")
+	if state, code := b.do("stage", "c10", content); state != "" || code != errcode.ParamsError {
+		t.Errorf("%s %d", state, code)
+	}
+	if _, err := b.engine.Handle(Delivery{ID: "x"}, "upgrade", wire.ChangeCommand{}); errcode.From(err).Code != errcode.NotSupported {
+		t.Errorf("an unknown kind: %v", err)
+	}
+}
+
+func TestJournalIsBounded(t *testing.T) {
+	db, err := store.Open(filepath.Join(t.TempDir(), "db"), store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	db.NoSync = true
+	j, err := OpenJournal(db)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		for i := range journalSize + 100 {
+			if err := j.put(tx, Delivery{ID: fmt.Sprint(i)}, i); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range map[int]bool{0: false, 99: false, 100: true, journalSize + 99: true} {
+		if _, ok, err := j.Stored(Delivery{ID: fmt.Sprint(i)}); ok != want || err != nil {
+			t.Errorf("entry %d: %v %v", i, ok, err)
+		}
+	}
+}

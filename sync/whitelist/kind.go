@@ -1,0 +1,32 @@
+package whitelist
+
+import (
+	bolt "go.etcd.io/bbolt"
+
+	"gatehouse/sync/change"
+	"gatehouse/sync/errcode"
+)
+
+// Kind is the whitelist as a kind of change: one step, in one transaction with
+// the change's state and result.
+func (l *List) Kind() change.Kind { return kind{l} }
+
+type kind struct{ list *List }
+
+var _ change.Kind = kind{}
+
+func (kind) Name() string { return "whitelist" }
+
+func (kind) Codes() change.Codes {
+	return change.Codes{NotExist: errcode.WhitelistNotExist, Used: errcode.WhitelistUsed, Cancelled: errcode.WhitelistCancelled}
+}
+
+func (k kind) Check(c *change.Change) error { return k.list.Check([]byte(c.Content)) }
+
+func (k kind) Steps() []change.Step {
+	return []change.Step{{Name: "rows", DoTx: func(tx *bolt.Tx, c *change.Change) error {
+		return k.list.Apply(tx, []byte(c.Content), c.Base)
+	}}}
+}
+
+func (k kind) Committed() error { return k.list.Reload() }
