@@ -1,0 +1,110 @@
+// Package broker is the cloud's embedded MQTT broker: a NATS server with MQTT
+// and JetStream on, in this process.
+//
+// Each board authenticates with its own credentials and sees its own topics
+// only; a foreign subscription is refused, a foreign publish goes nowhere.
+// Boards are asked for through Authenticate, so that a board unbound a moment
+// ago is refused at once. Not protected: a board that floods its own topics.
+package broker
+
+import (
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+)
+
+// Authenticate reports whether a board's user name (its serial number) and password are right now.
+type Authenticate func(username, password string) bool
+
+// Broker is a running broker.
+type Broker struct {
+	server   *server.Server
+	password string // of the cloud's own client
+}
+
+// CloudUser is the user name of the cloud's own client.
+const CloudUser = "gatehouse-cloud"
+
+// Start listens for MQTT at address (host:port) and keeps its data below dir.
+func Start(address, dir string, auth Authenticate) (*Broker, error) {
+	host, portText, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the broker: %w", err)
+	}
+	port, err := strconv.Atoi(portText)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the broker: port %q: %w", portText, err)
+	}
+	b := &Broker{password: rand.Text()}
+	o := &server.Options{
+		ServerName: "gatehouse-cloud", DontListen: true, NoSigs: true, NoLog: true,
+		JetStream: true, StoreDir: dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 4 << 30,
+		MQTT: server.MQTTOpts{Host: host, Port: port, AckWait: 30 * time.Second, MaxAckPending: 1024},
+	}
+	o.CustomClientAuthentication = authenticator{b, auth}
+	if b.server, err = server.NewServer(o); err != nil {
+		return nil, fmt.Errorf("cannot start the broker: %w", err)
+	}
+	b.server.Start()
+	if !b.server.ReadyForConnections(20 * time.Second) {
+		b.server.Shutdown()
+		return nil, errors.New("cannot start the broker: it is not ready after 20 s; is the address in use?")
+	}
+	return b, nil
+}
+
+// Credentials are those of the cloud's own client.
+func (b *Broker) Credentials() (username, password string) { return CloudUser, b.password }
+
+// Kick ends the connections of a board whose credentials ended.
+func (b *Broker) Kick(username string) {
+	connections, err := b.server.Connz(&server.ConnzOptions{Username: true, User: username, State: server.ConnOpen})
+	if err != nil {
+		return
+	}
+	for _, c := range connections.Conns {
+		_ = b.server.DisconnectClientByID(c.Cid)
+	}
+}
+
+// Stop ends the broker and waits for it.
+func (b *Broker) Stop() {
+	b.server.Shutdown()
+	b.server.WaitForShutdown()
+}
+
+type authenticator struct {
+	broker *Broker
+	auth   Authenticate
+}
+
+// Check admits the cloud's own client to everything and a board to its own topics.
+func (a authenticator) Check(c server.ClientAuthentication) bool {
+	o := c.GetOpts()
+	if o.Username == CloudUser {
+		if o.Password != a.broker.password {
+			return false
+		}
+		c.RegisterUser(&server.User{Username: CloudUser})
+		return true
+	}
+	if o.Username == "" || strings.ContainsAny(o.Username, ".*> \t") || !a.auth(o.Username, o.Password) {
+		return false
+	}
+	// MQTT's levels are subject tokens: device/{sn}/message/up/x is device.{sn}.message.up.x.
+	var own []string
+	for _, base := range []string{"device." + o.Username + ".message.", o.Username + ".device.message."} {
+		own = append(own, base+">")
+	}
+	c.RegisterUser(&server.User{Username: o.Username, Permissions: &server.Permissions{
+		Publish:   &server.SubjectPermission{Allow: own},
+		Subscribe: &server.SubjectPermission{Allow: own},
+	}})
+	return true
+}

@@ -1,0 +1,77 @@
+package platform
+
+import (
+	"html/template"
+	"net"
+	"net/http"
+	"slices"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// overviewPage lists devices and the last events. It is served to this machine
+// only: it shows plates, and asks for no key.
+var overviewPage = template.Must(template.New("").Parse(`<!doctype html><html lang="{{if .Zh}}zh{{else}}en{{end}}"><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="3"><title>Gatehouse</title>
+<style>body{font:15px system-ui,"Noto Sans CJK SC",sans-serif;margin:2em auto;max-width:60em;padding:0 1em}table{border-collapse:collapse;width:100%}
+th,td{text-align:left;padding:.35em .8em .35em 0;border-bottom:1px solid #8884}.open{color:#080;font-weight:600}.off{color:#a00}</style>
+<h1>Gatehouse</h1>
+<h2>{{if .Zh}}设备{{else}}Devices{{end}}</h2>
+<table><tr>{{if .Zh}}<th>序列号<th>状态<th>版本<th>备注{{else}}<th>Serial number<th>State<th>Version<th>Remark{{end}}</tr>
+{{range .Devices}}<tr><td>{{.SN}}<td {{if .State}}class=off{{end}}>{{if $.Zh}}{{if .State}}离线{{else}}在线{{end}}{{else}}{{if .State}}offline{{else}}online{{end}}{{end}}<td>{{index .Addition "version"}}<td>{{.Remark}}</tr>{{end}}</table>
+<h2>{{if .Zh}}最近事件{{else}}Last events{{end}}</h2>
+<table><tr>{{if .Zh}}<th>时间<th>设备<th>车牌<th>置信度<th>道闸{{else}}<th>Time<th>Device<th>Plate<th>Confidence<th>Barrier{{end}}</tr>
+{{range .Events}}<tr><td>{{.When}}<td>{{.SN}}<td>{{.Plate}}{{.UserID}}<td>{{.Confidence}} %<td {{if .Opened}}class=open{{end}}>{{if $.Zh}}{{if .Opened}}打开{{else}}未开{{end}}{{else}}{{if .Opened}}opened{{else}}closed{{end}}{{end}} ({{.Reason}})</tr>{{end}}</table>
+`))
+
+// When is the event's time for the page.
+func (e event) When() string { return e.when() }
+
+func (p *Platform) overview(w http.ResponseWriter, r *http.Request) {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() || !localHost(r.Host) {
+		http.Error(w, "this page is shown on the cloud's own machine only", http.StatusForbidden)
+		return
+	}
+	page := struct {
+		Zh      bool
+		Devices []device
+		Events  []event
+	}{Zh: strings.Contains(r.Header.Get("Accept-Language"), "zh")}
+	err = p.db.View(func(tx *bolt.Tx) error {
+		err := each(p, tx, devicesBucket, func(_ string, d device) error {
+			page.Devices = append(page.Devices, d)
+			return nil
+		})
+		if err != nil {
+			return err
+		}
+		return each(p, tx, eventsBucket, func(_ string, e event) error {
+			if e.Plate != "" || e.UserID != "" {
+				page.Events = append(page.Events, e)
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		p.refuse(w, r, err)
+		return
+	}
+	slices.SortFunc(page.Events, func(a, b event) int { return int(b.Received - a.Received) })
+	page.Events = page.Events[:min(50, len(page.Events))]
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	if err := overviewPage.Execute(w, page); err != nil {
+		p.o.Log.Warn("the overview page was cut off", "err", err)
+	}
+}
+
+// localHost guards against a page elsewhere that has this one fetched under its own name.
+func localHost(hostPort string) bool {
+	host, _, err := net.SplitHostPort(hostPort)
+	if err != nil {
+		host = hostPort
+	}
+	ip := net.ParseIP(strings.Trim(host, "[]"))
+	return host == "localhost" || ip != nil && ip.IsLoopback()
+}
