@@ -1,0 +1,83 @@
+// Command gatehouse-rescue runs before the agent: it picks the slot to start
+// from, counts the starts of one that is on trial, goes back to the old one
+// when the new one does not prove itself, and then becomes the agent.
+//
+// It imports nothing of the agent: it has to work when the agent's code does not.
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+
+	"gatehouse/firmware/slot"
+)
+
+var version = "unknown" // set by the linker
+
+const usage = `gatehouse-rescue: starts the agent from the right slot / 从正确的分区启动守护进程
+
+  gatehouse-rescue run    [--dir DIR] [--program NAME] [-- ARGS…]
+                          pick a slot and become its program
+  gatehouse-rescue status [--dir DIR]
+                          say which slot is current and whether one is on trial
+  gatehouse-rescue version
+
+DIR (default /opt/gatehouse) holds the slots a and b and the link "current".
+`
+
+func main() {
+	if err := command(os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "gatehouse-rescue:", err)
+		os.Exit(1)
+	}
+}
+
+func command(args []string, out, log io.Writer) error {
+	if len(args) == 0 || args[0] == "--help" || args[0] == "-h" || args[0] == "help" {
+		fmt.Fprint(out, usage)
+		return nil
+	}
+	f := flag.NewFlagSet("gatehouse-rescue "+args[0], flag.ContinueOnError)
+	dir := f.String("dir", "/opt/gatehouse", "directory of the slots")
+	program := f.String("program", "gatehouse", "name of the program in a slot")
+	if err := f.Parse(args[1:]); err != nil {
+		return err
+	}
+	switch args[0] {
+	case "run":
+		choice, err := slot.Dir(*dir).Choose(*program)
+		if err != nil {
+			return err
+		}
+		fmt.Fprintf(log, "gatehouse-rescue: %s\n", choice.Reason)
+		path := slot.Dir(*dir).Program(choice.Slot, *program)
+		err = syscall.Exec(path, append([]string{path}, f.Args()...), os.Environ())
+		return fmt.Errorf("cannot start %s: %w", path, err)
+	case "status":
+		return status(slot.Dir(*dir), out)
+	case "version":
+		fmt.Fprintln(out, version)
+		return nil
+	}
+	return fmt.Errorf("unknown command %q; see gatehouse-rescue --help", args[0])
+}
+
+func status(d slot.Dir, out io.Writer) error {
+	current, err := d.Current()
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "current: slot %s\n", current)
+	t, err := d.Trial()
+	if err != nil {
+		return err
+	}
+	if t != nil {
+		fmt.Fprintf(out, "trial: slot %s, started %d of %d times, previous slot %s\n", t.Slot, t.Starts, t.Max, t.Previous)
+	}
+	return nil
+}
