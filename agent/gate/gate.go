@@ -1,0 +1,147 @@
+// Package gate decides whether the barrier opens, and opens it.
+//
+// It is the hot path: it reads the whitelist's snapshot and switches an
+// output, with no disk and no network in between. When in doubt the barrier
+// stays as it is: a plate that is not surely read, a list that is missing, an
+// output that fails are all reasons not to open.
+package gate
+
+import (
+	"slices"
+	"sync"
+	"time"
+
+	"gatehouse/hal/barrier"
+	"gatehouse/sync/whitelist"
+	"gatehouse/vision/link"
+)
+
+// Lister is the whitelist; a *whitelist.List.
+type Lister interface {
+	Lookup(plate string, at time.Time) (*whitelist.Entry, whitelist.Verdict)
+}
+
+// Options of a Gate.
+type Options struct {
+	MinPlateScore   float64 // 0–1
+	OpenByWhitelist bool
+	Pulse           time.Duration
+}
+
+// Decision is what was done about a result.
+type Decision struct {
+	Opened bool
+	Reason string // listed, not_listed, out_of_time, suspended, blacklisted, unsure, no_plate, switched_off, output_failed, commanded
+	Plate  string // the plate that decided
+}
+
+// Gate is safe for concurrent use.
+type Gate struct {
+	list   Lister
+	driver barrier.Driver
+	o      Options
+
+	mu       sync.Mutex
+	opened   int
+	last     Decision
+	lastAt   time.Time
+	waits    [512]time.Duration // frame to barrier command, a ring
+	waitsLen int
+}
+
+// New makes a gate; it moves nothing.
+func New(list Lister, driver barrier.Driver, o Options) *Gate {
+	return &Gate{list: list, driver: driver, o: o}
+}
+
+// Passage decides about a result and opens where it may. Captured is when the
+// deciding frame came, for the measured times.
+func (g *Gate) Passage(r *link.Result, captured, now time.Time) Decision {
+	d := g.decide(r.Plates, now)
+	if d.Opened {
+		if err := g.driver.Pulse(barrier.RaiseOutput, g.o.Pulse); err != nil {
+			d.Opened, d.Reason = false, "output_failed"
+		}
+	}
+	g.note(d, now, time.Since(captured))
+	return d
+}
+
+// decide looks at all plates of a result: one that may pass opens, unless one
+// of them is blacklisted.
+func (g *Gate) decide(plates []link.Plate, now time.Time) Decision {
+	if len(plates) == 0 {
+		return Decision{Reason: "no_plate"}
+	}
+	d := Decision{Reason: "unsure", Plate: plates[0].Text}
+	for _, p := range plates {
+		if p.Text == "" || !(p.Score >= g.o.MinPlateScore) { // also for a NaN
+			continue
+		}
+		_, verdict := g.list.Lookup(whitelist.Normalize(p.Text), now)
+		switch {
+		case verdict == whitelist.Blacklisted:
+			return Decision{Reason: verdict.String(), Plate: p.Text}
+		case d.Opened:
+		default:
+			d = Decision{Opened: verdict == whitelist.Listed, Reason: verdict.String(), Plate: p.Text}
+		}
+	}
+	if d.Opened && !g.o.OpenByWhitelist {
+		d.Opened, d.Reason = false, "switched_off"
+	}
+	return d
+}
+
+// Command switches an output for a client; value is 0 off, 1 on, 2 pulse.
+func (g *Gate) Command(output, value int, pulse time.Duration, now time.Time) error {
+	var err error
+	if value == 2 {
+		err = g.driver.Pulse(output, pulse)
+	} else {
+		err = g.driver.Set(output, value == 1)
+	}
+	if err == nil && output == barrier.RaiseOutput && value != 0 {
+		g.note(Decision{Opened: true, Reason: "commanded"}, now, -1)
+	}
+	return err
+}
+
+func (g *Gate) note(d Decision, now time.Time, wait time.Duration) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.last, g.lastAt = d, now
+	if d.Opened {
+		g.opened++
+	}
+	if d.Opened && wait >= 0 {
+		g.waits[g.waitsLen%len(g.waits)] = wait
+		g.waitsLen++
+	}
+}
+
+// Status is the gate's state for people.
+type Status struct {
+	Opened     int     `json:"opened"` // since the start
+	LastReason string  `json:"last_reason"`
+	LastPlate  string  `json:"last_plate"`
+	LastAt     int64   `json:"last_at"` // Unix s
+	FrameP50MS float64 `json:"frame_to_barrier_p50_ms"`
+	FrameP95MS float64 `json:"frame_to_barrier_p95_ms"`
+}
+
+// Status tells what the gate did.
+func (g *Gate) Status() Status {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	s := Status{Opened: g.opened, LastReason: g.last.Reason, LastPlate: g.last.Plate}
+	if !g.lastAt.IsZero() {
+		s.LastAt = g.lastAt.Unix()
+	}
+	if n := min(g.waitsLen, len(g.waits)); n > 0 {
+		sorted := slices.Sorted(slices.Values(g.waits[:n]))
+		s.FrameP50MS = float64(sorted[n/2].Microseconds()) / 1000
+		s.FrameP95MS = float64(sorted[n*95/100].Microseconds()) / 1000
+	}
+	return s
+}

@@ -1,0 +1,96 @@
+package gate
+
+import (
+	"errors"
+	"math"
+	"testing"
+	"time"
+
+	"gatehouse/hal/barrier"
+	"gatehouse/sync/whitelist"
+	"gatehouse/vision/link"
+)
+
+// list is a whitelist with fixed verdicts.
+type list map[string]whitelist.Verdict
+
+func (l list) Lookup(plate string, _ time.Time) (*whitelist.Entry, whitelist.Verdict) {
+	return nil, l[plate]
+}
+
+// broken is a driver whose outputs fail.
+type broken struct{ barrier.Driver }
+
+func (broken) Pulse(int, time.Duration) error { return errors.New("no such line") }
+
+func plate(text string, score float64) link.Plate { return link.Plate{Text: text, Score: score} }
+
+func TestDecisions(t *testing.T) {
+	l := list{"LISTED1": whitelist.Listed, "LATE1": whitelist.OutOfTime, "OFF1": whitelist.Suspended, "BLACK1": whitelist.Blacklisted}
+	for name, c := range map[string]struct {
+		plates []link.Plate
+		off    bool
+		opened bool
+		reason string
+	}{
+		"a listed plate":                {[]link.Plate{plate("LISTED1", 0.95)}, false, true, "listed"},
+		"written another way":           {[]link.Plate{plate("listed·1", 0.95)}, false, true, "listed"},
+		"just sure enough":              {[]link.Plate{plate("LISTED1", 0.9)}, false, true, "listed"},
+		"not sure enough":               {[]link.Plate{plate("LISTED1", 0.89)}, false, false, "unsure"},
+		"a score that is none":          {[]link.Plate{plate("LISTED1", math.NaN())}, false, false, "unsure"},
+		"an empty text":                 {[]link.Plate{plate("", 1)}, false, false, "unsure"},
+		"a stranger":                    {[]link.Plate{plate("OTHER1", 0.99)}, false, false, "not_listed"},
+		"out of time":                   {[]link.Plate{plate("LATE1", 0.99)}, false, false, "out_of_time"},
+		"suspended":                     {[]link.Plate{plate("OFF1", 0.99)}, false, false, "suspended"},
+		"blacklisted":                   {[]link.Plate{plate("BLACK1", 0.99)}, false, false, "blacklisted"},
+		"listed behind a stranger":      {[]link.Plate{plate("OTHER1", 0.99), plate("LISTED1", 0.99)}, false, true, "listed"},
+		"listed beside a blacklisted":   {[]link.Plate{plate("LISTED1", 0.99), plate("BLACK1", 0.99)}, false, false, "blacklisted"},
+		"nothing":                       {nil, false, false, "no_plate"},
+		"opening by list is turned off": {[]link.Plate{plate("LISTED1", 0.99)}, true, false, "switched_off"},
+	} {
+		driver := barrier.NewSoftware(time.Second)
+		g := New(l, driver, Options{MinPlateScore: 0.9, OpenByWhitelist: !c.off, Pulse: time.Second})
+		if driver.Open() {
+			t.Fatal("making a gate opens it")
+		}
+		d := g.Passage(&link.Result{Plates: c.plates}, time.Now(), time.Now())
+		if d.Opened != c.opened || d.Reason != c.reason || driver.Open() != c.opened || g.Status().Opened != driver.Pulses() {
+			t.Errorf("%s: %+v, barrier open %v; want %v, %s", name, d, driver.Open(), c.opened, c.reason)
+		}
+		driver.Close()
+	}
+}
+
+func TestAFailedOutputIsNoOpening(t *testing.T) {
+	g := New(list{"A": whitelist.Listed}, broken{}, Options{OpenByWhitelist: true})
+	if d := g.Passage(&link.Result{Plates: []link.Plate{plate("A", 1)}}, time.Now(), time.Now()); d.Opened || d.Reason != "output_failed" || g.Status().Opened != 0 {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestCommand(t *testing.T) {
+	driver := barrier.NewSoftware(time.Second)
+	defer driver.Close()
+	g := New(list{}, driver, Options{})
+	if err := g.Command(1, 2, time.Second, time.Now()); err != nil || driver.Open() || g.Status().Opened != 0 {
+		t.Errorf("another output opened the barrier: %v", err)
+	}
+	if err := g.Command(0, 2, time.Second, time.Now()); err != nil || !driver.Open() || g.Status().LastReason != "commanded" {
+		t.Errorf("%v %+v", err, g.Status())
+	}
+	if g.Command(9, 2, time.Second, time.Now()) == nil {
+		t.Error("output 9 is taken")
+	}
+}
+
+func BenchmarkPassage(b *testing.B) {
+	driver := barrier.NewSoftware(time.Second)
+	defer driver.Close()
+	g := New(list{"川A12345": whitelist.NotListed}, driver, Options{MinPlateScore: 0.9, OpenByWhitelist: true, Pulse: time.Second})
+	r := &link.Result{Plates: []link.Plate{plate("川A12345", 0.99)}}
+	now := time.Now()
+	b.ReportAllocs()
+	for b.Loop() {
+		g.Passage(r, now, now)
+	}
+}

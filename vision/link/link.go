@@ -1,0 +1,194 @@
+// Package link is what agent and vision process say to each other over a
+// socket pair: settings and triggers one way, recognitions with their
+// pictures the other.
+//
+// It is pure Go, so that the agent may import it. Neither side trusts the
+// other's lengths: a message above the limits ends the connection, and the
+// agent then restarts the vision process.
+package link
+
+import (
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"sync"
+)
+
+// Limits of one message in bytes.
+const (
+	MaxHeader = 1 << 20
+	MaxBlob   = 8 << 20
+)
+
+// Box is left, top, width, height in pixels of the full picture.
+type Box struct {
+	Left   int `json:"left"`
+	Top    int `json:"top"`
+	Width  int `json:"width"`
+	Height int `json:"height"`
+}
+
+// Point is a corner in pixels.
+type Point struct {
+	X float64 `json:"x"`
+	Y float64 `json:"y"`
+}
+
+// Plate is a recognised plate.
+type Plate struct {
+	Text       string    `json:"text"`
+	Score      float64   `json:"score"` // probability that the whole text is right, 0–1
+	CharScores []float64 `json:"char_scores,omitempty"`
+	Kind       string    `json:"kind"`       // as in the evaluation sets: cn_blue, …
+	Color      string    `json:"color"`      // blue, yellow, white, black, green, unknown
+	Type       int       `json:"type"`       // vendor-mqtt.md, 6.2
+	ColorType  int       `json:"color_type"` // vendor-mqtt.md, 6.1
+	Box        Box       `json:"box"`
+	Corners    [4]Point  `json:"corners"` // clockwise from the plate's own top left
+}
+
+// Face is a found face.
+type Face struct {
+	Score   float64   `json:"score"` // 0–1
+	Box     Box       `json:"box"`
+	Feature []float32 `json:"feature,omitempty"` // 512 values of length 1
+}
+
+// Hello is the vision process's first message.
+type Hello struct {
+	Version string            `json:"version"`
+	PID     int               `json:"pid"`
+	Models  map[string]string `json:"models"` // name → beginning of its SHA-256
+}
+
+// Settings are the agent's first message.
+type Settings struct {
+	Camera        string  `json:"camera"`
+	FPS           float64 `json:"fps"`
+	Loop          bool    `json:"loop"`
+	StallMS       int64   `json:"stall_ms"`
+	Models        string  `json:"models"` // directory; empty: the default
+	Plates        bool    `json:"plates"`
+	Faces         bool    `json:"faces"`
+	SamePlateMS   int64   `json:"same_plate_ms"`
+	PictureBytes  int     `json:"picture_bytes"` // the most of a full picture's JPEG
+	CropBytes     int     `json:"crop_bytes"`
+	MinPlateScore float64 `json:"min_plate_score"`
+}
+
+// Trigger asks for a recognition now; its result has the same id.
+type Trigger struct {
+	ID string `json:"id"`
+}
+
+// Alive is sent every second.
+type Alive struct {
+	Frames   uint64  `json:"frames"`
+	FPS      float64 `json:"fps"`
+	CameraOK bool    `json:"camera_ok"`
+	Done     bool    `json:"done"` // a source that does not loop has ended
+}
+
+// Fault is a problem that the vision process reports before it goes on or ends.
+type Fault struct {
+	Code    int    `json:"code"` // of the error table
+	Message string `json:"message"`
+}
+
+// Result is one passage or one triggered recognition.
+type Result struct {
+	Seq           uint64             `json:"seq"`
+	CaptureMonoNS int64              `json:"capture_mono_ns"` // CLOCK_MONOTONIC when the frame came
+	Trigger       int                `json:"trigger"`         // vendor-mqtt.md, 6.3
+	TriggerID     string             `json:"trigger_id,omitempty"`
+	Width         int                `json:"width"`
+	Height        int                `json:"height"`
+	Plates        []Plate            `json:"plates"` // the main one first
+	Faces         []Face             `json:"faces"`
+	StageMS       map[string]float64 `json:"stage_ms,omitempty"`
+	FullSize      int                `json:"full_size"` // length of Full within the blob
+	Full          []byte             `json:"-"`         // JPEG
+	Crop          []byte             `json:"-"`         // JPEG of the main plate
+}
+
+// Message has exactly one field set.
+type Message struct {
+	Hello    *Hello    `json:"hello,omitempty"`
+	Settings *Settings `json:"settings,omitempty"`
+	Trigger  *Trigger  `json:"trigger,omitempty"`
+	Alive    *Alive    `json:"alive,omitempty"`
+	Fault    *Fault    `json:"fault,omitempty"`
+	Result   *Result   `json:"result,omitempty"`
+}
+
+// Conn sends and receives messages. Send may be called from many goroutines,
+// Receive from one.
+type Conn struct {
+	rw io.ReadWriter
+	mu sync.Mutex
+}
+
+// NewConn wraps a stream socket.
+func NewConn(rw io.ReadWriter) *Conn { return &Conn{rw: rw} }
+
+// ErrTooLarge is a message above the limits.
+var ErrTooLarge = errors.New("the message is above the limits")
+
+// Send writes one message: header length, blob length (both 32 bits, big
+// endian), header JSON, blob.
+func (c *Conn) Send(m Message) error {
+	var blob [][]byte
+	var size int
+	if m.Result != nil {
+		m.Result.FullSize = len(m.Result.Full)
+		blob = [][]byte{m.Result.Full, m.Result.Crop}
+		size = len(m.Result.Full) + len(m.Result.Crop)
+	}
+	header, err := json.Marshal(m)
+	if err != nil {
+		return fmt.Errorf("cannot write the message: %w", err)
+	}
+	if len(header) > MaxHeader || size > MaxBlob {
+		return ErrTooLarge
+	}
+	start := binary.BigEndian.AppendUint32(nil, uint32(len(header)))
+	start = binary.BigEndian.AppendUint32(start, uint32(size))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, part := range append([][]byte{append(start, header...)}, blob...) {
+		if _, err := c.rw.Write(part); err != nil {
+			return fmt.Errorf("cannot write the message: %w", err)
+		}
+	}
+	return nil
+}
+
+// Receive reads one message. After an error the stream is of no use any more.
+func (c *Conn) Receive() (Message, error) {
+	var start [8]byte
+	if _, err := io.ReadFull(c.rw, start[:]); err != nil {
+		return Message{}, err
+	}
+	header, size := binary.BigEndian.Uint32(start[:]), binary.BigEndian.Uint32(start[4:])
+	if header > MaxHeader || size > MaxBlob {
+		return Message{}, ErrTooLarge
+	}
+	b := make([]byte, header+size)
+	if _, err := io.ReadFull(c.rw, b); err != nil {
+		return Message{}, fmt.Errorf("cannot read the message: %w", err)
+	}
+	var m Message
+	if err := json.Unmarshal(b[:header], &m); err != nil {
+		return Message{}, fmt.Errorf("cannot read the message: %w", err)
+	}
+	if r := m.Result; r != nil {
+		blob := b[header:]
+		if r.FullSize < 0 || r.FullSize > len(blob) {
+			return Message{}, ErrTooLarge
+		}
+		r.Full, r.Crop = blob[:r.FullSize:r.FullSize], blob[r.FullSize:]
+	}
+	return m, nil
+}
