@@ -1,0 +1,250 @@
+// Package supervise runs the vision process beside the agent: starts it, hands
+// its messages on, and starts it again when it ends, hangs or grows.
+//
+// OpenCV and RTSP decoding leak, hang and crash; here that costs one restart.
+// The child gets one end of a socket pair as file 3 and dies with the agent.
+package supervise
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"gatehouse/vision/link"
+)
+
+// Options of a Supervisor.
+type Options struct {
+	Program   string   // path of gatehouse-vision
+	Args      []string // e.g. run
+	Settings  link.Settings
+	MaxRSS    int64         // bytes of resident memory, 0: no limit
+	Silence   time.Duration // no message for this long: it hangs
+	BackoffUp time.Duration // the longest wait before a restart; 0: 30 s
+	// OnResult is called for each result, from one goroutine.
+	OnResult func(*link.Result)
+	// OnFault is called for each fault the child reports.
+	OnFault func(link.Fault)
+	Log     *slog.Logger
+}
+
+// Status is the child's state for people.
+type Status struct {
+	Running  bool       `json:"running"`
+	PID      int        `json:"pid"`
+	Restarts int        `json:"restarts"`
+	Reason   string     `json:"reason"` // of the last restart
+	RSSBytes int64      `json:"rss_bytes"`
+	Hello    link.Hello `json:"hello"`
+	Alive    link.Alive `json:"alive"`
+}
+
+// Supervisor is safe for concurrent use.
+type Supervisor struct {
+	o Options
+
+	mu     sync.Mutex
+	status Status
+	conn   *link.Conn // nil while no child runs
+}
+
+// New makes a supervisor; Run starts the child.
+func New(o Options) *Supervisor {
+	if o.BackoffUp == 0 {
+		o.BackoffUp = 30 * time.Second
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Supervisor{o: o}
+}
+
+// Status tells how the child does.
+func (s *Supervisor) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+// ErrDown is a trigger while no child runs.
+var ErrDown = errors.New("the vision process is not running")
+
+// Trigger asks for a recognition now; its result carries id.
+func (s *Supervisor) Trigger(id string) error {
+	s.mu.Lock()
+	c := s.conn
+	s.mu.Unlock()
+	if c == nil {
+		return ErrDown
+	}
+	return c.Send(link.Message{Trigger: &link.Trigger{ID: id}})
+}
+
+// Run keeps a child running until ctx ends.
+func (s *Supervisor) Run(ctx context.Context) {
+	wait := 250 * time.Millisecond
+	for ctx.Err() == nil {
+		begin := time.Now()
+		err := s.child(ctx)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(begin) > time.Minute {
+			wait = 250 * time.Millisecond
+		}
+		s.mu.Lock()
+		s.status.Running, s.status.Reason = false, err.Error()
+		s.status.Restarts++
+		s.mu.Unlock()
+		s.o.Log.Warn("the vision process ended and is started again", "err", err, "wait", wait)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait/2 + rand.N(wait/2)):
+		}
+		wait = min(2*wait, s.o.BackoffUp)
+	}
+}
+
+// child runs one child to its end and gives the reason.
+func (s *Supervisor) child(ctx context.Context) error {
+	ours, theirs, err := socketPair()
+	if err != nil {
+		return fmt.Errorf("cannot make the socket pair: %w", err)
+	}
+	defer ours.Close()
+	cmd := exec.Command(s.o.Program, s.o.Args...)
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Stdout, cmd.Stderr = os.Stderr, os.Stderr
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	err = cmd.Start()
+	theirs.Close()
+	if err != nil {
+		return fmt.Errorf("cannot start %s: %w", s.o.Program, err)
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	var wait sync.WaitGroup
+	wait.Go(func() { // whatever ends first ends the others
+		<-ctx.Done()
+		_ = cmd.Process.Kill()
+		ours.Close()
+	})
+	heard := make(chan struct{}, 1)
+	conn := link.NewConn(ours)
+	wait.Go(func() { cancel(s.listen(conn, heard)) })
+	wait.Go(func() { cancel(s.watch(ctx, cmd.Process.Pid, heard)) })
+	s.mu.Lock()
+	s.conn, s.status.Running, s.status.PID = conn, true, cmd.Process.Pid
+	s.mu.Unlock()
+	if err := conn.Send(link.Message{Settings: &s.o.Settings}); err != nil {
+		cancel(err)
+	}
+	err = cmd.Wait()
+	if err == nil {
+		err = errors.New("it ended by itself")
+	}
+	cancel(err)
+	wait.Wait()
+	s.mu.Lock()
+	s.conn = nil
+	s.mu.Unlock()
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, io.EOF) {
+		return cause
+	}
+	return err
+}
+
+// listen hands on what the child says.
+func (s *Supervisor) listen(conn *link.Conn, heard chan struct{}) error {
+	for {
+		m, err := conn.Receive()
+		if err != nil {
+			return err
+		}
+		select {
+		case heard <- struct{}{}:
+		default:
+		}
+		switch {
+		case m.Hello != nil:
+			s.mu.Lock()
+			s.status.Hello = *m.Hello
+			s.mu.Unlock()
+		case m.Alive != nil:
+			s.mu.Lock()
+			s.status.Alive = *m.Alive
+			s.mu.Unlock()
+		case m.Result != nil:
+			s.o.OnResult(m.Result)
+		case m.Fault != nil && s.o.OnFault != nil:
+			s.o.OnFault(*m.Fault)
+		}
+	}
+}
+
+// watch ends a child that is silent or has grown too large.
+func (s *Supervisor) watch(ctx context.Context, pid int, heard chan struct{}) error {
+	silent := time.NewTimer(s.o.Silence)
+	defer silent.Stop()
+	look := time.NewTicker(time.Second)
+	defer look.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-heard:
+			silent.Reset(s.o.Silence)
+		case <-silent.C:
+			return fmt.Errorf("it said nothing for %s", s.o.Silence)
+		case <-look.C:
+			rss := RSS(pid)
+			s.mu.Lock()
+			s.status.RSSBytes = rss
+			s.mu.Unlock()
+			if s.o.MaxRSS > 0 && rss > s.o.MaxRSS {
+				return fmt.Errorf("it grew to %d MiB, the limit is %d", rss>>20, s.o.MaxRSS>>20)
+			}
+		}
+	}
+}
+
+// RSS is a process's resident memory in bytes, 0 where it is not known.
+func RSS(pid int) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", pid))
+	if err != nil {
+		return 0
+	}
+	f := strings.Fields(string(b))
+	if len(f) < 2 {
+		return 0
+	}
+	pages, err := strconv.ParseInt(f[1], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return pages * int64(os.Getpagesize())
+}
+
+func socketPair() (ours net.Conn, theirs *os.File, err error) {
+	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	file := os.NewFile(uintptr(fds[0]), "vision")
+	defer file.Close()
+	theirs = os.NewFile(uintptr(fds[1]), "agent")
+	if ours, err = net.FileConn(file); err != nil {
+		theirs.Close()
+	}
+	return ours, theirs, err
+}
