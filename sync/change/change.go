@@ -27,6 +27,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/store"
@@ -401,9 +402,9 @@ func (e *Engine) States() (list []wire.ChangeReport, err error) {
 }
 
 // Clear forgets all changes and answers within tx: the board was unbound.
-func (e *Engine) Clear(tx *bolt.Tx) error {
+func Clear(tx *bolt.Tx) error {
 	for _, name := range [][]byte{changesBucket, reportsBucket, journalBucket} {
-		if err := tx.DeleteBucket(name); err != nil {
+		if err := tx.DeleteBucket(name); err != nil && !errors.Is(err, bolterrors.ErrBucketNotFound) {
 			return err
 		}
 		if _, err := tx.CreateBucket(name); err != nil {

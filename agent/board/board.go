@@ -1,0 +1,334 @@
+package board
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"gatehouse/agent/gate"
+	"gatehouse/agent/supervise"
+	"gatehouse/configs"
+	"gatehouse/hal/barrier"
+	"gatehouse/sync/binding"
+	"gatehouse/sync/change"
+	"gatehouse/sync/outbox"
+	"gatehouse/sync/session"
+	"gatehouse/sync/wire"
+	"gatehouse/vision/link"
+)
+
+// Board is a running board.
+type Board struct {
+	config  configs.Config
+	version string
+	log     *slog.Logger
+	begin   time.Time
+
+	state   *State
+	outbox  *outbox.Outbox
+	engine  *change.Engine
+	barrier *barrier.Software
+	gate    *gate.Gate
+	vision  *supervise.Supervisor
+	lock    *os.File
+
+	commands chan inbound
+	results  chan decided  // from the hot path to the outbox
+	rebound  chan struct{} // the binding changed: connect anew
+
+	mu      sync.Mutex
+	online  bool
+	lastErr string
+	epoch   int64
+}
+
+// Open opens a board below the state directory dir. Program is the path of
+// gatehouse-vision.
+func Open(c configs.Config, dir, program, version string, log *slog.Logger) (b *Board, err error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("cannot make the state directory: %w", err)
+	}
+	b = &Board{config: c, version: version, log: log, begin: time.Now(), commands: make(chan inbound, 64),
+		results: make(chan decided, 64), rebound: make(chan struct{}, 1)}
+	defer func() {
+		if err != nil {
+			b.Close()
+		}
+	}()
+	if b.lock, err = lock(dir); err != nil {
+		return nil, err
+	}
+	if b.state, err = OpenState(dir, c.Device.SN, log); err != nil {
+		return nil, err
+	}
+	b.outbox, err = outbox.Open(filepath.Join(dir, "events.db"), outbox.Options{
+		PictureDir: filepath.Join(dir, "pictures"), MaxBytes: int64(c.Delivery.MaxBytesMiB) << 20,
+		MaxAge: time.Duration(c.Delivery.MaxAge), PictureQuota: int64(c.Delivery.PictureQuotaMiB) << 20, Trusted: clockSynced, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	b.barrier = barrier.NewSoftware(time.Duration(c.Barrier.CloseAfter))
+	b.gate = gate.New(b.state.Whitelist, b.barrier, gate.Options{MinPlateScore: c.Gate.MinPlateScore,
+		OpenByWhitelist: c.Gate.OpenByWhitelist, Pulse: time.Duration(c.Barrier.Pulse)})
+	b.engine, err = change.New(b.state.db, []change.Kind{b.state.Whitelist.Kind()}, b.reportChange, change.Options{Hold: b.hold, Log: log})
+	if err != nil {
+		return nil, err
+	}
+	b.vision = supervise.New(supervise.Options{
+		Program: program, Args: []string{"run"}, MaxRSS: int64(c.Vision.MaxRSSMiB) << 20, Silence: time.Duration(c.Vision.SilenceTimeout),
+		Settings: link.Settings{Camera: c.Camera.Source, FPS: c.Camera.FPS, Loop: c.Camera.Loop, StallMS: time.Duration(c.Camera.StallTimeout).Milliseconds(),
+			Models: c.Vision.Models, Plates: c.Vision.Plates, Faces: c.Vision.Faces, SamePlateMS: time.Duration(c.Gate.SamePlate).Milliseconds(),
+			PictureBytes: 64 << 10, CropBytes: 16 << 10, MinPlateScore: c.Gate.MinPlateScore},
+		OnResult: b.onResult, OnFault: func(f link.Fault) { log.Error("vision reports a fault", "code", f.Code, "message", f.Message) }, Log: log})
+	return b, nil
+}
+
+// lock makes sure that one agent holds the state directory.
+func lock(dir string) (*os.File, error) {
+	f, err := os.OpenFile(filepath.Join(dir, "agent.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("cannot lock the state directory: %w", err)
+	}
+	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("cannot lock %s: another agent runs with this --state", dir)
+	}
+	return f, nil
+}
+
+// hold is the interlock: no change is applied while the barrier moves.
+func (b *Board) hold() string {
+	if b.barrier.Moving() {
+		return "the barrier is moving"
+	}
+	return ""
+}
+
+// clockSynced asks the kernel whether the clock is synchronised.
+func clockSynced() bool {
+	var t unix.Timex
+	state, err := unix.Adjtimex(&t)
+	return err == nil && state != unix.TIME_ERROR
+}
+
+// monotonic is CLOCK_MONOTONIC in ns, the clock of a frame's capture.
+func monotonic() int64 {
+	var t unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &t); err != nil {
+		return 0
+	}
+	return t.Nano()
+}
+
+// Close closes what Open opened.
+func (b *Board) Close() {
+	if b.engine != nil {
+		b.engine.Close()
+	}
+	if b.outbox != nil {
+		if err := b.outbox.Close(); err != nil {
+			b.log.Error("the outbox did not close", "err", err)
+		}
+	}
+	if b.barrier != nil {
+		b.barrier.Close()
+	}
+	if b.state != nil {
+		if err := b.state.Close(); err != nil {
+			b.log.Error("the state did not close", "err", err)
+		}
+	}
+	if b.lock != nil {
+		b.lock.Close()
+	}
+}
+
+// Run runs the board until ctx ends.
+func (b *Board) Run(ctx context.Context) error {
+	var wait sync.WaitGroup
+	if b.config.Camera.Source != "" {
+		wait.Go(func() { b.vision.Run(ctx) })
+	}
+	wait.Go(func() { b.store(ctx) })
+	wait.Go(func() { b.obey(ctx) })
+	wait.Go(func() { b.connect(ctx) })
+	wait.Wait()
+	return nil
+}
+
+// decided is a result with what the gate did about it.
+type decided struct {
+	result   *link.Result
+	decision gate.Decision
+	at       time.Time
+}
+
+// onResult is the hot path: decide, open, and only then hand on to the disk.
+func (b *Board) onResult(r *link.Result) {
+	now := time.Now()
+	captured := now
+	if mono := monotonic(); r.CaptureMonoNS > 0 && r.CaptureMonoNS <= mono {
+		captured = now.Add(time.Duration(r.CaptureMonoNS - mono))
+	}
+	d := decided{result: r, at: captured}
+	if r.Trigger == wire.TriggerSoftware {
+		d.decision = gate.Decision{Reason: "triggered"} // the client asked to see, not to open
+		if len(r.Plates) > 0 {
+			d.decision.Plate = r.Plates[0].Text
+		}
+	} else {
+		d.decision = b.gate.Passage(r, captured, now)
+	}
+	b.results <- d
+}
+
+// store puts results into the outbox; on the way out it stores what is left.
+func (b *Board) store(ctx context.Context) {
+	for {
+		select {
+		case d := <-b.results:
+			b.storeOne(d)
+		case <-ctx.Done():
+			for {
+				select {
+				case d := <-b.results:
+					b.storeOne(d)
+				default:
+					return
+				}
+			}
+		}
+	}
+}
+
+func (b *Board) storeOne(d decided) {
+	m := b.message(d)
+	payload, err := json.Marshal(m)
+	if err != nil {
+		b.log.Error("a result cannot be written", "err", err)
+		return
+	}
+	e := outbox.Event{Name: wire.NameIVSResult, Payload: payload, Account: b.account(), Pictures: map[string][]byte{}}
+	if d.decision.Opened {
+		e.Priority = outbox.Decision
+	}
+	if len(d.result.Full) > 0 {
+		e.Pictures["full_image_content"] = d.result.Full
+	}
+	if len(d.result.Crop) > 0 {
+		e.Pictures["small_image_content"] = d.result.Crop
+	}
+	if _, err := b.outbox.Put(context.Background(), e); err != nil {
+		b.log.Error("an event could not be stored", "plate", d.decision.Plate, "opened", d.decision.Opened, "err", err)
+	}
+}
+
+// message is a result in the vendor's form, without pictures.
+func (b *Board) message(d decided) wire.IVSResult {
+	m := wire.NewResult(b.state.SN(), b.config.Device.Name, localIP(), d.at)
+	r := &m.AlarmInfoPlate.Result.PlateResult
+	for _, p := range d.result.Plates {
+		r.AddPlate(p.Text, int(p.Score*100+0.5), p.ColorType, p.Type, wire.Rect{Left: p.Box.Left, Top: p.Box.Top, Right: p.Box.Left + p.Box.Width, Bottom: p.Box.Top + p.Box.Height})
+	}
+	r.TriggerType, r.Direction, r.PlateID = d.result.Trigger, 4, int64(d.result.Seq)
+	r.TimeUsed = int(time.Since(d.at).Microseconds())
+	m.Gatehouse = &wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason}
+	if d.decision.Opened {
+		r.GioOuts = []wire.RelayAction{{IONum: barrier.RaiseOutput, CtrlType: wire.RelayByWhitelist}}
+	}
+	return m
+}
+
+// account is whom events belong to, 0 while the board is not bound.
+func (b *Board) account() int64 {
+	bound, err := b.state.Binding()
+	if err != nil || bound.Body == nil {
+		return 0
+	}
+	return bound.Body.AccountID
+}
+
+// reportChange takes a change's report over into the outbox.
+func (b *Board) reportChange(r wire.ChangeReport) error {
+	payload, err := json.Marshal(wire.Body{Body: r})
+	if err != nil {
+		return err
+	}
+	_, err = b.outbox.Put(context.Background(), outbox.Event{Name: wire.NameChange, Payload: payload, Priority: outbox.Result, Account: b.account()})
+	return err
+}
+
+// Bind binds the board and connects it to its new broker.
+func (b *Board) Bind(ctx context.Context, c binding.Client, groupID int64, remark string) error {
+	err := b.state.Bind(ctx, c, groupID, remark)
+	b.reconnect()
+	return err
+}
+
+// Unbind takes the board out of its account here; the cloud has done so before.
+func (b *Board) Unbind() error {
+	err := b.state.Clear()
+	b.reconnect()
+	return err
+}
+
+func (b *Board) reconnect() {
+	select {
+	case b.rebound <- struct{}{}:
+	default:
+	}
+}
+
+// connect keeps the board connected, anew after each change of its binding.
+func (b *Board) connect(ctx context.Context) {
+	for ctx.Err() == nil {
+		once, cancel := context.WithCancel(ctx)
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			backoff := session.DefaultBackoff()
+			backoff.Max = time.Duration(b.config.MQTT.BackoffMax)
+			_ = session.Run(once, backoff, func() (session.Options, error) { return b.connection(once) }, b.onState)
+		}()
+		select {
+		case <-ctx.Done():
+		case <-b.rebound:
+		}
+		cancel()
+		<-ended
+	}
+}
+
+var errNotBound = errors.New("the board is not bound; run `gatehouse bind`")
+
+// onState notes how the connection does; refused credentials may mean that the
+// cloud has unbound the board or rotated them: it is asked.
+func (b *Board) onState(err error) {
+	b.mu.Lock()
+	b.online = err == nil
+	if err != nil {
+		b.lastErr = err.Error()
+	}
+	b.mu.Unlock()
+	switch {
+	case err == nil:
+		b.log.Info("connected to the broker")
+	case errors.Is(err, session.ErrAuth):
+		ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+		defer cancel()
+		if err := b.state.Agree(ctx); err != nil {
+			b.log.Warn("the cloud could not be asked about the binding", "err", err)
+		}
+	case !errors.Is(err, errNotBound) && !errors.Is(err, context.Canceled):
+		b.log.Warn("not connected to the broker", "err", err)
+	}
+}

@@ -1,0 +1,257 @@
+package board
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net"
+	"os"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"gatehouse/sync/outbox"
+	"gatehouse/sync/session"
+	"gatehouse/sync/wire"
+)
+
+// inbound is a command as it came.
+type inbound struct {
+	topic   string
+	payload []byte
+	conn    *session.Conn
+}
+
+// topics are those of the configured layout.
+func (b *Board) topics() (wire.Topics, error) {
+	return wire.NewTopics(wire.Layout(b.config.MQTT.Layout), b.state.SN(), b.config.MQTT.Topics)
+}
+
+// connection gives the options of the next connection.
+func (b *Board) connection(ctx context.Context) (session.Options, error) {
+	bound, err := b.state.Binding()
+	if err != nil {
+		return session.Options{}, err
+	}
+	if bound.Pending != "" && bound.Body == nil { // the power failed while it was being bound
+		ask, cancel := context.WithTimeout(ctx, 20*time.Second)
+		err := b.state.Agree(ask)
+		cancel()
+		if err != nil {
+			return session.Options{}, err
+		}
+		if bound, err = b.state.Binding(); err != nil {
+			return session.Options{}, err
+		}
+	}
+	o := session.Options{ClientID: b.state.SN(), Log: b.log}
+	if bound.Body != nil {
+		o.URL, o.Username, o.Password, o.CA = bound.Body.Broker.URL, bound.Body.Broker.Username, bound.Body.Broker.Password, []byte(bound.Body.Broker.CA)
+	}
+	if b.config.MQTT.Broker != "" {
+		o.URL = b.config.MQTT.Broker
+	}
+	if o.URL == "" {
+		return session.Options{}, errNotBound
+	}
+	topics, err := b.topics()
+	if err != nil {
+		return session.Options{}, err
+	}
+	epoch, err := b.state.nextEpoch()
+	if err != nil {
+		return session.Options{}, err
+	}
+	b.mu.Lock()
+	b.epoch = epoch
+	b.mu.Unlock()
+	will, err := json.Marshal(b.up(wire.NameOffline, wire.Body{Body: wire.Offline{Boot: b.outbox.Boot(), Epoch: epoch, Reason: "lost"}}, nil))
+	if err != nil {
+		return session.Options{}, err
+	}
+	o.Will = &session.Message{Topic: topics.Up(wire.NameOffline), Payload: will}
+	o.Subscriptions = topics.DownFilter()
+	conns := make(chan *session.Conn, 1)
+	var conn *session.Conn
+	o.OnMessage = func(topic string, payload []byte) {
+		if conn == nil {
+			select {
+			case conn = <-conns:
+			case <-ctx.Done():
+				return
+			}
+		}
+		if len(payload) > wire.MaxMessage {
+			b.log.Warn("a command is too large and ignored", "topic", topic, "bytes", len(payload))
+			return
+		}
+		select {
+		case b.commands <- inbound{topic, payload, conn}:
+		case <-ctx.Done():
+		}
+	}
+	byCloud := b.config.Delivery.Ack == "cloud" || b.config.Delivery.Ack == "" && bound.Body != nil
+	o.OnUp = func(ctx context.Context, c *session.Conn) {
+		conns <- c
+		b.live(ctx, c, topics, epoch, byCloud)
+	}
+	return o, nil
+}
+
+// up wraps a payload in the envelope.
+func (b *Board) up(name string, payload any, id *wire.EventID) wire.Up {
+	return wire.Up{ID: wire.NewID(), BV: b.config.Device.BoardVersion, SN: b.state.SN(), Name: name, Version: wire.Version, Timestamp: time.Now().Unix(), Payload: payload, Event: id}
+}
+
+func (b *Board) publish(ctx context.Context, c *session.Conn, topic string, m any) error {
+	text, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	return c.Publish(ctx, topic, 1, text)
+}
+
+// live is a connection's life: birth, keep_alive, events; at a graceful end a farewell.
+func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, epoch int64, byCloud bool) {
+	beat := func() error {
+		return b.publish(ctx, c, topics.Up(wire.NameKeepAlive), b.up(wire.NameKeepAlive, wire.Body{Body: map[string]int64{"timestamp": time.Now().Unix()}}, nil))
+	}
+	if err := errors.Join(b.publish(ctx, c, topics.Up(wire.NameBirth), b.up(wire.NameBirth, wire.Body{Body: b.birth(epoch)}, nil)), beat()); err != nil {
+		return
+	}
+	delivered := make(chan struct{})
+	go func() {
+		defer close(delivered)
+		b.deliver(ctx, c, topics, byCloud)
+	}()
+	tick := time.NewTicker(time.Duration(b.config.MQTT.KeepAlive))
+	defer tick.Stop()
+	for running := true; running; {
+		select {
+		case <-ctx.Done():
+			running = false
+		case <-tick.C:
+			if err := beat(); err != nil {
+				running = false
+			}
+		}
+	}
+	<-delivered
+	farewell, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	_ = b.publish(farewell, c, topics.Up(wire.NameOffline), b.up(wire.NameOffline, wire.Body{Body: wire.Offline{Boot: b.outbox.Boot(), Epoch: epoch, Reason: "stopped"}}, nil))
+}
+
+func (b *Board) birth(epoch int64) wire.Birth {
+	s := b.outbox.Stats()
+	m := wire.Birth{Boot: s.Boot, Epoch: epoch, AgentVersion: b.version, BoardVersion: b.config.Device.BoardVersion, Models: b.vision.Status().Hello.Models,
+		StateDigest: map[string]string{"whitelist": b.state.Whitelist.Digest()}, LastSeq: s.LastSeq, OldestSeq: b.outbox.Oldest(), Changes: []wire.ChangeState{}}
+	changes, err := b.engine.States()
+	if err != nil {
+		b.log.Error("the changes cannot be read", "err", err)
+	}
+	for _, c := range changes {
+		m.Changes = append(m.Changes, wire.ChangeState{Kind: c.Kind, ChangeID: c.ChangeID, State: c.State})
+	}
+	m.Clock.Trusted, m.Clock.Source = clockSynced(), "kernel"
+	return m
+}
+
+// ackWait is how long the cloud has to acknowledge before an event is sent again.
+const ackWait = 30 * time.Second
+
+// deliver publishes what waits, live before backlog, within the token bucket.
+func (b *Board) deliver(ctx context.Context, c *session.Conn, topics wire.Topics, byCloud bool) {
+	limit := rate.NewLimiter(rate.Limit(b.config.Delivery.EventsPerSecond), b.config.Delivery.Burst)
+	sent := map[eventKey]time.Time{}
+	for {
+		added := b.outbox.Added()
+		for k, at := range sent { // forget what was acknowledged or is due again
+			if time.Since(at) > ackWait {
+				delete(sent, k)
+			}
+		}
+		account := b.account()
+		list, err := b.outbox.Pending(50, func(id wire.EventID) bool { return !sent[eventKey{id.Boot, id.Seq}].IsZero() })
+		if err != nil {
+			b.log.Error("the outbox cannot be read", "err", err)
+		}
+		for _, s := range list {
+			sent[eventKey{s.ID.Boot, s.ID.Seq}] = time.Now()
+			if s.Account != account && s.Name != wire.NameGap {
+				continue // it belongs to another account and never goes to this one
+			}
+			if limit.Wait(ctx) != nil {
+				return
+			}
+			if err := b.publish(ctx, c, topics.Up(s.Name), b.envelope(s)); err != nil {
+				return // it stays in the outbox
+			}
+			if !byCloud {
+				if _, err := b.outbox.Ack(s.ID.Boot, [][2]uint64{{s.ID.Seq, s.ID.Seq}}); err != nil {
+					b.log.Error("a delivered event could not be forgotten", "err", err)
+				}
+			}
+		}
+		if len(list) > 0 {
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-added:
+		case <-time.After(5 * time.Second):
+		}
+	}
+}
+
+type eventKey struct {
+	boot string
+	seq  uint64
+}
+
+// envelope is a stored event as it is sent: with its pictures, as far as they
+// are still there and the message stays within its size.
+func (b *Board) envelope(s outbox.Stored) wire.Up {
+	id := s.ID
+	m := b.up(s.Name, s.Payload, &id)
+	if s.Name != wire.NameIVSResult || len(s.Files) == 0 {
+		return m
+	}
+	var r wire.IVSResult
+	if err := json.Unmarshal(s.Payload, &r); err != nil {
+		return m
+	}
+	room := wire.MaxMessage - len(s.Payload) - 1024
+	p := &r.AlarmInfoPlate.Result.PlateResult
+	for _, f := range []struct {
+		field string
+		to    *string
+	}{{"small_image_content", &p.SmallImageContent}, {"full_image_content", &p.FullImageContent}} {
+		jpeg, err := b.outbox.Picture(s.Files[f.field])
+		if s.Files[f.field] == "" || errors.Is(err, os.ErrNotExist) {
+			continue
+		}
+		if text := base64.StdEncoding.EncodeToString(jpeg); err == nil && len(text) <= room {
+			*f.to = text
+			room -= len(text)
+		}
+	}
+	m.Payload = r
+	return m
+}
+
+// localIP is the board's address as results tell it, or 127.0.0.1.
+func localIP() string {
+	addresses, err := net.InterfaceAddrs()
+	if err != nil {
+		return "127.0.0.1"
+	}
+	for _, a := range addresses {
+		if n, ok := a.(*net.IPNet); ok && n.IP.To4() != nil && !n.IP.IsLoopback() {
+			return n.IP.String()
+		}
+	}
+	return "127.0.0.1"
+}

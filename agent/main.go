@@ -1,0 +1,325 @@
+// Command gatehouse is the agent on a camera board at a gate, and its command
+// line. It never links OpenCV; recognition is gatehouse-vision's.
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/term"
+
+	"gatehouse/agent/board"
+	"gatehouse/agent/demo"
+	"gatehouse/configs"
+	"gatehouse/sync/store"
+)
+
+var version = "unknown" // set by the linker
+
+const usage = `gatehouse: the agent on a camera board at a gate / 道口相机板上的守护进程
+
+  gatehouse run                 decide at the gate until stopped / 运行
+  gatehouse status [--json]     how the board does / 查看状态
+  gatehouse identity [--json]   serial number and public key / 序列号与公钥
+  gatehouse bind --cloud URL --key ID [--group N] [--remark TEXT] [--secret-file FILE]
+                                bind the board to an account; asks for the secret / 绑定账户
+  gatehouse unbind --cloud URL --key ID [--secret-file FILE]
+                                take it out of its account / 解除绑定
+  gatehouse events [--json]     what waits for delivery / 待上报事件
+  gatehouse demo                cloud, board and pictures on this machine (make run)
+  gatehouse version
+
+Everywhere: --state DIR (default ./gatehouse-state) is where the board keeps
+everything, --config FILE what differs from the defaults. Several boards run
+side by side, each with its own --state.
+`
+
+func main() {
+	store.RunCheckIfAsked()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := command(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
+		fmt.Fprintln(os.Stderr, "gatehouse:", err)
+		os.Exit(1)
+	}
+}
+
+// options are the flags of all commands.
+type options struct {
+	config, state              string
+	json                       bool
+	cloud, key, remark, secret string
+	group                      int64
+	dir, camera, lang          string
+	once                       bool
+}
+
+// command runs one command line.
+func command(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
+	if len(args) == 0 || args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
+		fmt.Fprint(out, usage)
+		return nil
+	}
+	run, ok := map[string]func(context.Context, options, io.Reader, io.Writer) error{
+		"run": runAgent, "status": status, "identity": identity, "bind": bind, "unbind": unbind, "events": events, "demo": show,
+		"version": func(_ context.Context, _ options, _ io.Reader, out io.Writer) error {
+			_, err := fmt.Fprintln(out, version)
+			return err
+		},
+	}[args[0]]
+	if !ok {
+		return fmt.Errorf("unknown command %q; see gatehouse --help", args[0])
+	}
+	o, err := flags(args[0], args[1:])
+	if err != nil {
+		return err
+	}
+	return run(ctx, o, in, out)
+}
+
+func flags(name string, args []string) (o options, err error) {
+	f := flag.NewFlagSet("gatehouse "+name, flag.ContinueOnError)
+	f.StringVar(&o.config, "config", "", "config file; empty: the defaults")
+	f.StringVar(&o.state, "state", "gatehouse-state", "state directory")
+	switch name {
+	case "status", "identity", "events":
+		f.BoolVar(&o.json, "json", false, "print JSON")
+	case "bind", "unbind":
+		f.StringVar(&o.cloud, "cloud", "", "address of the cloud's HTTP API, e.g. https://cloud.example")
+		f.StringVar(&o.key, "key", "", "id of the installer's AccessKey")
+		f.StringVar(&o.secret, "secret-file", "", "file with the AccessKey's secret; empty: it is asked for")
+		f.Int64Var(&o.group, "group", 0, "device group")
+		f.StringVar(&o.remark, "remark", "", "remark, e.g. the gate's name")
+	case "demo":
+		f.StringVar(&o.dir, "dir", ".run", "directory of the demonstration, cleared first")
+		f.StringVar(&o.camera, "camera", "", "picture directory, file, device or URL; empty: rendered scenes")
+		f.BoolVar(&o.once, "once", false, "end after one pass, with a table")
+		f.StringVar(&o.lang, "lang", language(), "en or zh")
+	}
+	if err := f.Parse(args); err != nil {
+		return o, err
+	}
+	if f.NArg() > 0 {
+		return o, fmt.Errorf("unknown argument %q; see gatehouse --help", f.Arg(0))
+	}
+	if (name == "bind" || name == "unbind") && (o.cloud == "" || o.key == "") {
+		return o, fmt.Errorf("%s needs --cloud URL and --key ID; see gatehouse --help", name)
+	}
+	return o, nil
+}
+
+// language is that of the user's locale.
+func language() string {
+	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
+		if v := os.Getenv(name); v != "" {
+			if strings.HasPrefix(v, "zh") {
+				return "zh"
+			}
+			break
+		}
+	}
+	return "en"
+}
+
+func runAgent(ctx context.Context, o options, _ io.Reader, _ io.Writer) error {
+	c, err := configs.Load(o.config)
+	if err != nil {
+		return err
+	}
+	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
+	program := c.Vision.Program
+	if program == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return err
+		}
+		program = filepath.Join(filepath.Dir(self), "gatehouse-vision")
+	}
+	b, err := board.Open(c, o.state, program, version, log)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		if err := b.Serve(ctx, o.state); err != nil {
+			cancel(err)
+		}
+	})
+	log.Info("the board is ready", "sn", b.Status().SN, "camera", c.Camera.Source != "", "version", version)
+	err = b.Run(ctx)
+	wait.Wait()
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return err
+}
+
+func status(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
+	var s board.Status
+	if err := board.Ask(ctx, o.state, "GET", "/status", nil, &s); err != nil {
+		return err
+	}
+	if o.json {
+		return json.NewEncoder(out).Encode(s)
+	}
+	bound := "not bound (run `gatehouse bind`)"
+	if s.Bound.AccountID != 0 {
+		bound = fmt.Sprintf("account %d at %s", s.Bound.AccountID, s.Bound.Cloud)
+	}
+	broker := "offline: " + s.Broker.LastError
+	if s.Broker.Online {
+		broker = "online at " + s.Broker.URL
+	}
+	vision := "not running " + s.Vision.Reason
+	if s.Vision.Running {
+		vision = fmt.Sprintf("pid %d, %.1f frames/s, %d MiB, %d restarts", s.Vision.PID, s.Vision.Alive.FPS, s.Vision.RSSBytes>>20, s.Vision.Restarts)
+	}
+	_, err := fmt.Fprintf(out, `serial number  %s
+version        %s, up %s, %d MiB
+bound          %s
+broker         %s
+vision         %s
+barrier        %s, opened %d times, last decision: %s %s
+frame→barrier  p50 %.1f ms, p95 %.1f ms
+whitelist      %d rows, %s
+outbox         %d events wait, %d acknowledged, %d dropped
+`, s.SN, s.Version, time.Duration(s.UptimeS)*time.Second, s.RSSBytes>>20, bound, broker, vision,
+		s.Barrier.State, s.Barrier.Opened, s.Barrier.LastPlate, s.Barrier.LastReason, s.Barrier.FrameP50MS, s.Barrier.FrameP95MS,
+		s.Whitelist.Rows, s.Whitelist.Digest, s.Outbox.Waiting, s.Outbox.Acknowledged, s.Outbox.Dropped)
+	return err
+}
+
+// identity asks the running agent, or reads the state itself.
+func identity(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
+	var id struct {
+		SN        string `json:"sn"`
+		PublicKey string `json:"public_key"`
+	}
+	err := board.Ask(ctx, o.state, "GET", "/status", nil, &id)
+	if errors.Is(err, board.ErrNoAgent) {
+		err = withState(o, func(s *board.State) error {
+			id.SN, id.PublicKey = s.SN(), s.PublicKey()
+			return nil
+		})
+	}
+	if err != nil {
+		return err
+	}
+	if o.json {
+		return json.NewEncoder(out).Encode(id)
+	}
+	_, err = fmt.Fprintln(out, id.SN, id.PublicKey)
+	return err
+}
+
+// withState opens the state of a board whose agent does not run.
+func withState(o options, f func(*board.State) error) error {
+	c, err := configs.Load(o.config)
+	if err != nil {
+		return err
+	}
+	s, err := board.OpenState(o.state, c.Device.SN, slog.New(slog.DiscardHandler))
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(s), s.Close())
+}
+
+// secret reads the AccessKey's secret: from a file, without echo from a
+// terminal, or a line from standard input.
+func secret(o options, in io.Reader, out io.Writer) (string, error) {
+	if o.secret != "" {
+		b, err := os.ReadFile(o.secret)
+		if err != nil {
+			return "", fmt.Errorf("cannot read the secret: %w", err)
+		}
+		return strings.TrimSpace(string(b)), nil
+	}
+	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
+		fmt.Fprint(out, "AccessKey secret / 密钥: ")
+		b, err := term.ReadPassword(int(f.Fd()))
+		fmt.Fprintln(out)
+		return strings.TrimSpace(string(b)), err
+	}
+	line, err := bufio.NewReader(in).ReadString('\n')
+	if line == "" && err != nil {
+		return "", errors.New("cannot read the secret: give it on standard input or by --secret-file")
+	}
+	return strings.TrimSpace(line), nil
+}
+
+func bind(ctx context.Context, o options, in io.Reader, out io.Writer) error {
+	return account(ctx, o, in, out, "/bind", "bound / 绑定成功")
+}
+
+func unbind(ctx context.Context, o options, in io.Reader, out io.Writer) error {
+	return account(ctx, o, in, out, "/unbind", "unbound / 已解除绑定")
+}
+
+func account(ctx context.Context, o options, in io.Reader, out io.Writer, path, done string) error {
+	key, err := secret(o, in, out)
+	if err != nil {
+		return err
+	}
+	r := board.BindRequest{Cloud: o.cloud, KeyID: o.key, Secret: key, GroupID: o.group, Remark: o.remark}
+	if err := board.Ask(ctx, o.state, "POST", path, r, nil); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, done)
+	return err
+}
+
+func events(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
+	var list []struct {
+		Name    string          `json:"name"`
+		ID      json.RawMessage `json:"id"`
+		AddedMS int64           `json:"added_ms"`
+	}
+	if err := board.Ask(ctx, o.state, "GET", "/events", nil, &list); err != nil {
+		return err
+	}
+	for _, e := range list {
+		var id struct {
+			Boot string `json:"boot"`
+			Seq  uint64 `json:"seq"`
+		}
+		if err := json.Unmarshal(e.ID, &id); err != nil {
+			return err
+		}
+		if o.json {
+			if err := json.NewEncoder(out).Encode(map[string]any{"boot": id.Boot, "seq": id.Seq, "name": e.Name, "state": "waiting", "added_ms": e.AddedMS}); err != nil {
+				return err
+			}
+			continue
+		}
+		fmt.Fprintf(out, "%s  %s/%d  %s\n", time.UnixMilli(e.AddedMS).Format(time.DateTime), id.Boot, id.Seq, e.Name)
+	}
+	if len(list) == 0 && !o.json {
+		fmt.Fprintln(out, "nothing waits / 无待上报事件")
+	}
+	return nil
+}
+
+func show(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	return demo.Run(ctx, demo.Options{Dir: o.dir, Bin: filepath.Dir(self), Camera: o.camera, Once: o.once, Lang: o.lang, Out: out, Wait: 2 * time.Minute})
+}
