@@ -1,5 +1,5 @@
 // Package configs holds what a board can be set to: the typed configuration,
-// its defaults, its checks and the model catalogue.
+// its defaults and its checks.
 //
 // A board runs without any configuration file: Default is complete. A file
 // given by --config states only what differs; it is read over the defaults,
@@ -21,11 +21,6 @@ import (
 	"strings"
 	"time"
 )
-
-// ModelsJSON is the model catalogue, models.json; package vision/models reads it.
-//
-//go:embed models.json
-var ModelsJSON []byte
 
 // DefaultJSON is default.json, the defaults as a file to start from. A test
 // holds it equal to Default.
@@ -114,30 +109,22 @@ type Vision struct {
 type Gate struct {
 	// MinPlateScore is the least probability, 0 to 1, at which a plate is believed.
 	MinPlateScore float64 `json:"min_plate_score"`
-	// FaceThreshold is the least cosine similarity, 0 to 1, at which a face is a known one.
-	FaceThreshold float64 `json:"face_threshold"`
 	// SamePlate is how long the same plate is not reported again.
 	SamePlate Duration `json:"same_plate"`
-	// OpenByWhitelist and OpenByFace let the board open by itself.
+	// OpenByWhitelist lets the board open by itself.
 	OpenByWhitelist bool `json:"open_by_whitelist"`
-	OpenByFace      bool `json:"open_by_face"`
 	// RowCommands accepts the vendor's unsigned white_list_operator.
 	RowCommands bool `json:"row_commands"`
 }
 
 // Barrier is how the barrier is driven.
 type Barrier struct {
-	// Driver is "software", "gpio" or "serial".
+	// Driver is "software", the only one so far.
 	Driver string `json:"driver"`
 	// Pulse is how long the opening relay is held, 500 ms to 5 s.
 	Pulse Duration `json:"pulse"`
 	// CloseAfter is when the software barrier closes by itself.
 	CloseAfter Duration `json:"close_after"`
-	// Lines are the GPIO line names of outputs 0 to 3 (driver gpio).
-	Lines []string `json:"lines"`
-	// Port and Baud are the serial relay's (driver serial).
-	Port string `json:"port"`
-	Baud int    `json:"baud"`
 }
 
 // MQTT is the connection to the broker; address and credentials come from binding unless Broker is set.
@@ -175,11 +162,10 @@ func Default() Config {
 		Device: Device{Name: "Gatehouse", BoardVersion: 12378},
 		Camera: Camera{FPS: 15, Loop: true, StallTimeout: Duration(10 * time.Second)},
 		Vision: Vision{Plates: true, Faces: true, MaxRSSMiB: 1024, SilenceTimeout: Duration(15 * time.Second)},
-		Gate: Gate{MinPlateScore: 0.9, FaceThreshold: 0.45, SamePlate: Duration(10 * time.Second),
-			OpenByWhitelist: true, OpenByFace: true, RowCommands: true},
-		Barrier: Barrier{Driver: "software", Pulse: Duration(500 * time.Millisecond), CloseAfter: Duration(5 * time.Second),
-			Lines: []string{}, Baud: 9600},
-		MQTT: MQTT{Layout: "new", Topics: map[string]string{}, KeepAlive: Duration(10 * time.Second), BackoffMax: Duration(2 * time.Minute)},
+		Gate: Gate{MinPlateScore: 0.9, SamePlate: Duration(10 * time.Second),
+			OpenByWhitelist: true, RowCommands: true},
+		Barrier: Barrier{Driver: "software", Pulse: Duration(500 * time.Millisecond), CloseAfter: Duration(5 * time.Second)},
+		MQTT:    MQTT{Layout: "new", Topics: map[string]string{}, KeepAlive: Duration(10 * time.Second), BackoffMax: Duration(2 * time.Minute)},
 		Delivery: Delivery{MaxBytesMiB: 256, MaxAge: Duration(30 * 24 * time.Hour), PictureQuotaMiB: 512,
 			EventsPerSecond: 20, Burst: 40},
 	}
@@ -239,14 +225,9 @@ func (c Config) Validate() error {
 		{c.Vision.MaxRSSMiB < 128, "/vision/max_rss_mib", "must be at least 128"},
 		{c.Vision.SilenceTimeout < Duration(2*time.Second), "/vision/silence_timeout", "must be at least 2s"},
 		{!(c.Gate.MinPlateScore >= 0 && c.Gate.MinPlateScore <= 1), "/gate/min_plate_score", "must be 0 to 1"},
-		{!(c.Gate.FaceThreshold > 0 && c.Gate.FaceThreshold <= 1), "/gate/face_threshold", "must be above 0 and at most 1"},
 		{c.Gate.SamePlate < 0, "/gate/same_plate", "must not be negative"},
-		{!oneOf(c.Barrier.Driver, "software", "gpio", "serial"), "/barrier/driver", "must be software, gpio or serial"},
+		{c.Barrier.Driver != "software", "/barrier/driver", "must be software"},
 		{c.Barrier.Pulse < Duration(500*time.Millisecond) || c.Barrier.Pulse > Duration(5*time.Second), "/barrier/pulse", "must be 500ms to 5s"},
-		{c.Barrier.Driver == "gpio" && len(c.Barrier.Lines) == 0, "/barrier/lines", "must name the GPIO line of output 0"},
-		{len(c.Barrier.Lines) > 4, "/barrier/lines", "must name at most 4 lines"},
-		{c.Barrier.Driver == "serial" && c.Barrier.Port == "", "/barrier/port", "must name the serial port"},
-		{c.Barrier.Baud < 300 || c.Barrier.Baud > 921600, "/barrier/baud", "must be 300 to 921600"},
 		{!brokerURL(c.MQTT.Broker), "/mqtt/broker", "must look like tcp://host:port or ssl://host:port"},
 		{!oneOf(c.MQTT.Layout, "new", "old"), "/mqtt/layout", "must be new or old"},
 		{c.MQTT.KeepAlive < Duration(time.Second) || c.MQTT.KeepAlive > Duration(10*time.Minute), "/mqtt/keep_alive", "must be 1s to 10m"},

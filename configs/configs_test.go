@@ -38,7 +38,6 @@ func TestValidateNamesTheParameter(t *testing.T) {
 		{`{"camera":{"fps":0}}`, "/camera/fps"},
 		{`{"device":{"sn":"265E1040-85e01fb7"}}`, "/device/sn"},
 		{`{"barrier":{"driver":"steam"}}`, "/barrier/driver"},
-		{`{"barrier":{"driver":"gpio"}}`, "/barrier/lines"},
 		{`{"barrier":{"pulse":"20s"}}`, "/barrier/pulse"},
 		{`{"mqtt":{"broker":"http://x"}}`, "/mqtt/broker"},
 		{`{"mqtt":{"broker":"tcp://user:secret@x:1883"}}`, "/mqtt/broker"},

@@ -159,7 +159,7 @@ func (e *Engine) undo(k Kind, c *Change, failure error) error {
 	return e.db.Update(func(tx *bolt.Tx) error { return e.finish(tx, c, state, cause) })
 }
 
-var errPowerCut = errors.New("The board restarted while the change was being applied; it was undone!")
+var errPowerCut = errcode.New(errcode.RequestFailed, "The board restarted while the change was being applied; it was undone!")
 
 // recover finishes what was applying when the last process ended: a step that
 // says so is resumed, everything else is undone.

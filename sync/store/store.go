@@ -27,6 +27,7 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	bolterrors "go.etcd.io/bbolt/errors"
 )
 
 // ErrDamaged is a record whose CRC does not fit.
@@ -112,7 +113,7 @@ func Open(path string, o Options) (*DB, error) {
 		options.NoFreelistSync, options.FreelistType = true, bolt.FreelistMapType
 	}
 	opened, err := bolt.Open(path, 0o600, options)
-	if errors.Is(err, bolt.ErrTimeout) {
+	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("cannot open %s: another process holds it", path)
 	}
 	if err != nil {
