@@ -53,11 +53,11 @@ type Board struct {
 
 // Open opens a board below the state directory dir. Program is the path of
 // gatehouse-vision.
-func Open(c configs.Config, dir, program, version string, log *slog.Logger) (b *Board, err error) {
+func Open(c configs.Config, dir, program, version string, log *slog.Logger) (opened *Board, err error) {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the state directory: %w", err)
 	}
-	b = &Board{config: c, version: version, log: log, begin: time.Now(), commands: make(chan inbound, 64),
+	b := &Board{config: c, version: version, log: log, begin: time.Now(), commands: make(chan inbound, 64),
 		results: make(chan decided, 64), rebound: make(chan struct{}, 1)}
 	defer func() {
 		if err != nil {

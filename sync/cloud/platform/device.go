@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"slices"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -267,12 +268,21 @@ func (p *Platform) unbindDevices(q *request) (any, error) {
 		gone = append(gone, *d)
 		return tx.Bucket(devicesBucket).Delete([]byte(d.SN))
 	})
+	var sns []string
 	for _, d := range gone {
 		p.send(&d, wire.NameUnbind, map[string]any{})
-		p.kick([]string{d.SN})
+		sns = append(sns, d.SN)
+	}
+	if len(sns) > 0 && p.o.Kick != nil {
+		time.Sleep(unbindGrace)
+		p.kick(sns)
 	}
 	return results, err
 }
+
+// unbindGrace is the time in which a board may hear that it is unbound before
+// its connection ends. One that does not hear it learns it from its handshake.
+const unbindGrace = 300 * time.Millisecond
 
 // devicesOf are the account's devices in order of their ids.
 func (p *Platform) devicesOf(tx *bolt.Tx, accountID int64) (list []device, err error) {

@@ -43,6 +43,7 @@ func (p *Platform) Serve(ctx context.Context, connection func() (session.Options
 		o.OnUp = func(ctx context.Context, c *session.Conn) {
 			p.setConn(c)
 			defer p.setConn(nil)
+			p.wakeAll() // births that came while we were away are lost
 			<-ctx.Done()
 		}
 		return o, err
@@ -55,6 +56,25 @@ func (p *Platform) Serve(ctx context.Context, connection func() (session.Options
 	})
 	<-done
 	return err
+}
+
+// wakeAll sends all boards what is pending for them.
+func (p *Platform) wakeAll() {
+	waiting := map[string]bool{}
+	err := p.db.View(func(tx *bolt.Tx) error {
+		return each(p, tx, targetsBucket, func(_ string, t target) error {
+			if !t.settled() {
+				waiting[t.SN] = true
+			}
+			return nil
+		})
+	})
+	if err != nil {
+		p.o.Log.Error("pending changes cannot be read", "err", err)
+	}
+	for sn := range waiting {
+		p.sendPending(p.lookup(sn))
+	}
 }
 
 func (p *Platform) setConn(c publisher) {

@@ -1,0 +1,208 @@
+package board
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"gatehouse/configs"
+	"gatehouse/sync/binding"
+	"gatehouse/sync/errcode"
+	"gatehouse/sync/store"
+	"gatehouse/sync/wire"
+	"gatehouse/vision/link"
+)
+
+func TestMain(m *testing.M) {
+	store.RunCheckIfAsked()
+	goleak.VerifyTestMain(m)
+}
+
+func open(t *testing.T, dir string) *Board {
+	t.Helper()
+	b, err := Open(configs.Default(), dir, "gatehouse-vision", "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// order carries a command out as if it came over MQTT.
+func order(t *testing.T, b *Board, name, id, body string) (any, errcode.Code) {
+	t.Helper()
+	cmd, err := wire.ParseCommand(name, []byte(`{"id":"`+id+`","payload":{"body":`+body+`}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := b.carryOut("device/x/message/down/"+name, cmd)
+	if err != nil {
+		return answer, errcode.From(err).Code
+	}
+	return answer, 0
+}
+
+func TestCommands(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	const pulse = `{"io":0,"value":2,"delay":500}`
+	for _, c := range []struct {
+		name, id, body string
+		code           errcode.Code
+		opened         int
+	}{
+		{"gpio_out", "1", pulse, 0, 1},
+		{"gpio_out", "1", `{"io":0, "value":2, "delay":500}`, 0, 1}, // delivered again: no second effect
+		{"gpio_out", "2", pulse, 0, 2},
+		{"gpio_out", "3", `{"value":2}`, errcode.ParamsError, 2},
+		{"gpio_out", "4", `{"io":1,"value":2}`, 0, 2},
+		{"gate_direct_open", "5", `{}`, 0, 3},
+		{"ivs_trigger", "6", `{}`, errcode.RequestFailed, 3}, // no camera
+		{"white_list_operator", "7", `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1}}`, 0, 3},
+		{"white_list_operator", "8", `{"operator_type":"delete"}`, errcode.ParamsError, 3},
+		{"whitelist", "9", `{"operator_type":"apply","change_id":"c"}`, errcode.WhitelistNotExist, 3},
+		{"config", "10", `{"operator_type":"apply","change_id":"c"}`, errcode.NotSupported, 3},
+		{"set_cloud_ctrl", "11", `{}`, errcode.NotSupported, 3},
+	} {
+		if _, code := order(t, b, c.name, c.id, c.body); code != c.code || b.gate.Status().Opened != c.opened {
+			t.Errorf("%s %s: code %d, opened %d times; want %d, %d", c.name, c.body, code, b.gate.Status().Opened, c.code, c.opened)
+		}
+	}
+	if n := b.state.Whitelist.Len(); n != 1 {
+		t.Errorf("%d rows", n)
+	}
+}
+
+// A triggered recognition is looked at, not acted on; a passage opens.
+func TestATriggerDoesNotOpen(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	if _, code := order(t, b, "white_list_operator", "1", `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1}}`); code != 0 {
+		t.Fatal(code)
+	}
+	for _, c := range []struct {
+		trigger int
+		opened  bool
+	}{{wire.TriggerSoftware, false}, {wire.TriggerVideo, true}} {
+		b.onResult(&link.Result{Trigger: c.trigger, Plates: []link.Plate{{Text: "A1", Score: 1}}, CaptureMonoNS: monotonic()})
+		d := <-b.results
+		if d.decision.Opened != c.opened || b.barrier.Open() != c.opened {
+			t.Errorf("trigger %d: %+v", c.trigger, d.decision)
+		}
+		m := b.message(d)
+		if got := len(m.AlarmInfoPlate.Result.PlateResult.GioOuts) == 1; got != c.opened {
+			t.Errorf("gioouts %v", m.AlarmInfoPlate.Result.PlateResult.GioOuts)
+		}
+	}
+}
+
+// fakeCloud answers bindings and handshakes as the reference cloud does;
+// answering decides what it remembers.
+type fakeCloud struct {
+	account int64 // 0: nobody has bound the board
+	drop    bool  // the answer to a binding is lost after the commit
+}
+
+func (f *fakeCloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	var sealKey string
+	if r.URL.Path == binding.HandshakePath {
+		var h binding.Hello
+		_ = json.NewDecoder(r.Body).Decode(&h)
+		sealKey = h.SealKey
+	} else {
+		var in struct{ Devices []binding.DeviceItem }
+		_ = json.NewDecoder(r.Body).Decode(&in)
+		sealKey = in.Devices[0].Proof.SealKey
+		f.account = 7
+		if f.drop {
+			panic(http.ErrAbortHandler)
+		}
+	}
+	if f.account == 0 {
+		answer(w, nil, errcode.New(errcode.DeviceNotBound, ""))
+		return
+	}
+	body := wire.BindBody{AccountID: f.account}
+	body.Broker.URL, body.Broker.Password = "tcp://127.0.0.1:1", "secret"
+	sealed, _ := binding.Seal(sealKey, body)
+	if r.URL.Path == binding.HandshakePath {
+		answer(w, map[string]any{"binding": sealed}, nil)
+		return
+	}
+	answer(w, binding.ItemResults{Successes: []binding.DeviceItem{{Binding: &sealed}}}, nil)
+}
+
+// Whatever fails in the middle of a binding, the two sides agree afterwards.
+func TestBindingAgrees(t *testing.T) {
+	cloud := &fakeCloud{drop: true}
+	server := httptest.NewServer(cloud)
+	defer server.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	dir := t.TempDir()
+	s, err := OpenState(dir, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sn := s.SN()
+	client := binding.Client{URL: server.URL, KeyID: "key", Secret: "do-not-keep", HTTP: server.Client()}
+	if err := s.Bind(context.Background(), client, 0, ""); err == nil {
+		t.Fatal("the answer was lost, and yet it is bound")
+	}
+	s.Close() // the power fails
+	if s, err = OpenState(dir, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	if s.SN() != sn {
+		t.Errorf("the serial number changed from %s to %s", sn, s.SN())
+	}
+	b, err := s.Binding()
+	if err != nil || b.Body != nil || b.Pending == "" {
+		t.Fatalf("%+v %v", b, err)
+	}
+	if err := s.Agree(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = s.Binding(); err != nil || b.Body == nil || b.Body.AccountID != 7 || b.Pending != "" {
+		t.Fatalf("%+v %v", b, err)
+	}
+	if text, _ := json.Marshal(b); strings.Contains(string(text), client.Secret) {
+		t.Error("the AccessKey's secret was kept")
+	}
+	// The account unbinds it at the cloud: what belongs to the account goes.
+	if _, err := s.Whitelist.Operate(wire.WhitelistOperator{OperatorType: "update_or_add", Records: []wire.WhitelistRecord{{Plate: "A1", Enable: 1}}}); err != nil {
+		t.Fatal(err)
+	}
+	cloud.account = 0
+	if err := s.Agree(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if b, err = s.Binding(); err != nil || b.Body != nil || s.Whitelist.Len() != 0 || s.SN() != sn {
+		t.Errorf("%+v %v, %d rows", b, err, s.Whitelist.Len())
+	}
+}
+
+func TestOneAgentAState(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir)
+	if _, err := Open(configs.Default(), dir, "", "test", slog.New(slog.DiscardHandler)); err == nil || !strings.Contains(err.Error(), "another agent runs") {
+		t.Errorf("a second agent: %v", err)
+	}
+	b.Close()
+	b = open(t, dir) // and a restart finds the barrier closed
+	defer b.Close()
+	if b.barrier.Open() || b.gate.Status().Opened != 0 {
+		t.Error("starting opened the barrier")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
+	defer cancel()
+	if err := b.Run(ctx); err != nil {
+		t.Error(err)
+	}
+}
