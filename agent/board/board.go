@@ -210,14 +210,21 @@ func (b *Board) store(ctx context.Context) {
 	}
 }
 
+// storeOne keeps a result for delivery. While the board belongs to nobody and
+// no broker is configured, there is nobody whose event it would be, and whoever
+// binds the board later has no right to see who came by before: it is not kept.
 func (b *Board) storeOne(d decided) {
+	account := b.account()
+	if account == 0 && b.config.MQTT.Broker == "" {
+		return
+	}
 	m := b.message(d)
 	payload, err := json.Marshal(m)
 	if err != nil {
 		b.log.Error("a result cannot be written", "err", err)
 		return
 	}
-	e := outbox.Event{Name: wire.NameIVSResult, Payload: payload, Account: b.account(), Pictures: map[string][]byte{}}
+	e := outbox.Event{Name: wire.NameIVSResult, Payload: payload, Account: account, Pictures: map[string][]byte{}}
 	if d.decision.Opened {
 		e.Priority = outbox.Decision
 	}

@@ -102,6 +102,34 @@ func TestATriggerDoesNotOpen(t *testing.T) {
 	}
 }
 
+// What an unbound board sees belongs to nobody and is not kept; bound, it is,
+// with its pictures and the account's mark.
+func TestEventsBelongToAnAccount(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	see := func() {
+		b.onResult(&link.Result{Trigger: wire.TriggerVideo, Plates: []link.Plate{{Text: "A1", Score: 1}}, Full: []byte("jpeg")})
+		b.storeOne(<-b.results)
+	}
+	see()
+	if s := b.outbox.Stats(); s.LastSeq != 0 {
+		t.Errorf("%+v", s)
+	}
+	if err := b.state.setBinding(Binding{Body: &wire.BindBody{AccountID: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	see()
+	list, err := b.outbox.List(10)
+	if err != nil || len(list) != 1 || list[0].Account != 7 || list[0].ID.Seq != 1 {
+		t.Fatalf("%+v %v", list, err)
+	}
+	up := b.envelope(list[0])
+	r, ok := up.Payload.(wire.IVSResult)
+	if !ok || r.AlarmInfoPlate.Result.PlateResult.FullImageContent != wire.B64("jpeg") || up.Event.Seq != 1 {
+		t.Errorf("%+v", up)
+	}
+}
+
 // fakeCloud answers bindings and handshakes as the reference cloud does;
 // answering decides what it remembers.
 type fakeCloud struct {

@@ -20,6 +20,10 @@ import (
 	"gatehouse/agent/site"
 	"gatehouse/configs"
 	"gatehouse/vision/link"
+
+	// What the built programs consist of, so that go test's cache knows it.
+	_ "gatehouse/agent/board"
+	_ "gatehouse/sync/cloud/platform"
 )
 
 // TestMain is the fake vision process too: it behaves as gatehouse-vision does

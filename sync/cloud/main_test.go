@@ -412,6 +412,54 @@ func TestEventsCountOnceAndAreAcknowledged(t *testing.T) {
 	}
 }
 
+// The overview page shows devices and events in the reader's language, to this
+// machine only, and no secret.
+func TestOverview(t *testing.T) {
+	c := startCloud(t, t.TempDir())
+	b := newBoard(t, c, sn)
+	b.bind(t, c, "bind-1")
+	topics, _ := wire.NewTopics(wire.LayoutNew, sn, nil)
+	publish, down, _, stop := b.online(t)
+	defer stop()
+	if err := publish(topics.Up("ivs_result"), up("ivs_result", result("<川A12345>", true), &wire.EventID{Boot: "1-0", Seq: 1})); err != nil {
+		t.Fatal(err)
+	}
+	expect(t, down, wire.NameEventAck)
+	get := func(language, host string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequest(http.MethodGet, "http://"+c.s.http+"/", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Header.Set("Accept-Language", language)
+		if host != "" {
+			r.Host = host
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Body.Close()
+		text, err := io.ReadAll(answer.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return answer.StatusCode, string(text)
+	}
+	for language, word := range map[string]string{"en": "opened", "zh-CN": "打开"} {
+		status, page := get(language, "")
+		if status != http.StatusOK || !strings.Contains(page, word) || !strings.Contains(page, sn) || !strings.Contains(page, "&lt;川A12345&gt;") || !strings.HasSuffix(strings.TrimSpace(page), "</table>") {
+			t.Errorf("%s: %d %s", language, status, page)
+		}
+		if strings.Contains(page, b.body.Broker.Password) || strings.Contains(page, c.key) {
+			t.Error("the page shows a secret")
+		}
+	}
+	if status, _ := get("en", "evil.example"); status != http.StatusForbidden {
+		t.Errorf("asked for under a foreign name: %d", status)
+	}
+}
+
 func TestForeignTopicsAreClosed(t *testing.T) {
 	c := startCloud(t, t.TempDir())
 	b := newBoard(t, c, sn)

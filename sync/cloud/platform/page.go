@@ -1,6 +1,7 @@
 package platform
 
 import (
+	"bytes"
 	"html/template"
 	"net"
 	"net/http"
@@ -19,10 +20,10 @@ th,td{text-align:left;padding:.35em .8em .35em 0;border-bottom:1px solid #8884}.
 <h1>Gatehouse</h1>
 <h2>{{if .Zh}}设备{{else}}Devices{{end}}</h2>
 <table><tr>{{if .Zh}}<th>序列号<th>状态<th>版本<th>备注{{else}}<th>Serial number<th>State<th>Version<th>Remark{{end}}</tr>
-{{range .Devices}}<tr><td>{{.SN}}<td {{if .State}}class=off{{end}}>{{if $.Zh}}{{if .State}}离线{{else}}在线{{end}}{{else}}{{if .State}}offline{{else}}online{{end}}{{end}}<td>{{index .Addition "version"}}<td>{{.Remark}}</tr>{{end}}</table>
+{{range .Devices}}<tr><td>{{.SN}}<td class="{{if .State}}off{{end}}">{{if $.Zh}}{{if .State}}离线{{else}}在线{{end}}{{else}}{{if .State}}offline{{else}}online{{end}}{{end}}<td>{{index .Addition "version"}}<td>{{.Remark}}</tr>{{end}}</table>
 <h2>{{if .Zh}}最近事件{{else}}Last events{{end}}</h2>
 <table><tr>{{if .Zh}}<th>时间<th>设备<th>车牌<th>置信度<th>道闸{{else}}<th>Time<th>Device<th>Plate<th>Confidence<th>Barrier{{end}}</tr>
-{{range .Events}}<tr><td>{{.When}}<td>{{.SN}}<td>{{.Plate}}{{.UserID}}<td>{{.Confidence}} %<td {{if .Opened}}class=open{{end}}>{{if $.Zh}}{{if .Opened}}打开{{else}}未开{{end}}{{else}}{{if .Opened}}opened{{else}}closed{{end}}{{end}} ({{.Reason}})</tr>{{end}}</table>
+{{range .Events}}<tr><td>{{.When}}<td>{{.SN}}<td>{{.Plate}}{{.UserID}}<td>{{.Confidence}} %<td class="{{if .Opened}}open{{end}}">{{if $.Zh}}{{if .Opened}}打开{{else}}未开{{end}}{{else}}{{if .Opened}}opened{{else}}closed{{end}}{{end}} ({{.Reason}})</tr>{{end}}</table>
 `))
 
 // When is the event's time for the page.
@@ -60,10 +61,13 @@ func (p *Platform) overview(w http.ResponseWriter, r *http.Request) {
 	}
 	slices.SortFunc(page.Events, func(a, b event) int { return int(b.Received - a.Received) })
 	page.Events = page.Events[:min(50, len(page.Events))]
-	w.Header().Set("Content-Type", "text/html; charset=utf-8")
-	if err := overviewPage.Execute(w, page); err != nil {
-		p.o.Log.Warn("the overview page was cut off", "err", err)
+	var text bytes.Buffer
+	if err := overviewPage.Execute(&text, page); err != nil {
+		p.refuse(w, r, err)
+		return
 	}
+	w.Header().Set("Content-Type", "text/html; charset=utf-8")
+	_, _ = w.Write(text.Bytes())
 }
 
 // localHost guards against a page elsewhere that has this one fetched under its own name.
