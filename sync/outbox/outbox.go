@@ -81,7 +81,8 @@ type Outbox struct {
 	o       Options
 	boot    string
 	begin   time.Time
-	closed  chan struct{}
+	closed  chan struct{} // closed by Close
+	ended   chan struct{} // closed when nothing is written any more
 	done    sync.WaitGroup
 	nextAge time.Time // when MaxAge is looked at again; the writer's
 	in      chan *pending
@@ -144,7 +145,7 @@ func Open(path string, o Options) (*Outbox, error) {
 	if err != nil {
 		return nil, err
 	}
-	b := &Outbox{db: db, o: o, begin: time.Now(), closed: make(chan struct{}), in: make(chan *pending, 256),
+	b := &Outbox{db: db, o: o, begin: time.Now(), closed: make(chan struct{}), ended: make(chan struct{}), in: make(chan *pending, 256),
 		waiting: map[key]int64{}, added: make(chan struct{})}
 	b.stats.Quarantined = db.Quarantined
 	if err := b.load(); err != nil {

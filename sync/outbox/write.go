@@ -47,6 +47,13 @@ func (b *Outbox) Put(ctx context.Context, e Event) (wire.EventID, error) {
 	select {
 	case <-p.done:
 		return p.id, p.err
+	case <-b.ended: // it came behind the last one that was written or refused
+		select {
+		case <-p.done:
+			return p.id, p.err
+		default:
+			return wire.EventID{}, ErrClosed
+		}
 	case <-ctx.Done(): // it may still be stored
 		return wire.EventID{}, ctx.Err()
 	}
@@ -54,6 +61,7 @@ func (b *Outbox) Put(ctx context.Context, e Event) (wire.EventID, error) {
 
 // write collects events and commits them, until Close.
 func (b *Outbox) write() {
+	defer close(b.ended)
 	const most = 256
 	for {
 		var group []*pending
