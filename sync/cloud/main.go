@@ -130,7 +130,18 @@ func serve(ctx context.Context, s settings, log *slog.Logger) error {
 // listen serves HTTP, the command line's socket and MQTT until ctx ends.
 func listen(ctx context.Context, s settings, p *platform.Platform, connection session.Options, log *slog.Logger) error {
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		_ = p.Serve(ctx, func() (session.Options, error) { return connection, nil })
+	}()
+	defer func() {
+		cancel(nil)
+		<-served
+	}()
+	// Who finds the API there finds boards listened to as well; a broker that
+	// is away does not keep the API away for longer.
+	p.AwaitBroker(ctx, 3*time.Second)
 	api, err := net.Listen("tcp", s.http)
 	if err != nil {
 		return fmt.Errorf("cannot serve HTTP: %w", err)
@@ -161,7 +172,7 @@ func listen(ctx context.Context, s settings, p *platform.Platform, connection se
 		}()
 	}
 	log.Info("gatehouse-cloud serves", "http", "http://"+api.Addr().String(), "mqtt", connection.URL, "data", s.data)
-	_ = p.Serve(ctx, func() (session.Options, error) { return connection, nil })
+	<-ctx.Done()
 	for _, server := range servers {
 		end, stop := context.WithTimeout(context.Background(), 3*time.Second)
 		_ = server.Shutdown(end)

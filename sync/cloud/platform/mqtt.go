@@ -77,6 +77,25 @@ func (p *Platform) wakeAll() {
 	}
 }
 
+// AwaitBroker waits until the broker is reached and subscribed to, for at most d.
+func (p *Platform) AwaitBroker(ctx context.Context, d time.Duration) {
+	ctx, cancel := context.WithTimeout(ctx, d)
+	defer cancel()
+	for {
+		p.mu.Lock()
+		reached := p.conn != nil
+		p.mu.Unlock()
+		if reached {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}
+
 func (p *Platform) setConn(c publisher) {
 	p.mu.Lock()
 	p.conn = c
