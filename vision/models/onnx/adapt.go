@@ -25,7 +25,7 @@ func Adapt(m *Model, input []int64) error {
 	}
 	a := &adapter{m: m, constants: map[string]*Tensor{}, shapes: map[string][]int64{}}
 	for _, t := range m.Graph.Initializers {
-		a.constants[t.Name], a.shapes[t.Name] = t, t.Dims
+		a.constants[t.Name], a.shapes[t.Name] = t, append([]int64{}, t.Dims...)
 	}
 	m.Graph.Inputs[0].Dims = input
 	a.shapes[m.Graph.Inputs[0].Name] = input
@@ -62,7 +62,7 @@ func (a *adapter) constant(t *Tensor) string {
 		a.serial++
 		t.Name = fmt.Sprintf("gatehouse_%d", a.serial)
 	}
-	a.constants[t.Name], a.shapes[t.Name] = t, t.Dims
+	a.constants[t.Name], a.shapes[t.Name] = t, append([]int64{}, t.Dims...)
 	a.m.Graph.Initializers = append(a.m.Graph.Initializers, t)
 	return t.Name
 }
