@@ -17,7 +17,6 @@ import (
 	"path/filepath"
 	"strings"
 
-	"gatehouse/sync/store"
 	"gatehouse/vision/models"
 	"gatehouse/vision/models/onnx"
 )
@@ -80,7 +79,7 @@ func fetch(dir, name string, wanted []models.Model) error {
 		if err != nil {
 			return fmt.Errorf("cannot use %s of %s: %w", m.Path, name, err)
 		}
-		if err := store.WriteFileAtomic(filepath.Join(dir, m.File), b, 0o644); err != nil {
+		if err := write(filepath.Join(dir, m.File), b); err != nil {
 			return err
 		}
 		if err := m.Check(dir); err != nil {
@@ -141,4 +140,12 @@ func unpack(archive string, wanted []models.Model) (map[string][]byte, error) {
 			}
 		}
 	}
+}
+
+// write replaces a file whole, so that an interrupted set-up leaves no half one.
+func write(path string, b []byte) error {
+	if err := os.WriteFile(path+".part", b, 0o644); err != nil {
+		return err
+	}
+	return os.Rename(path+".part", path)
 }

@@ -1,0 +1,134 @@
+// Package text turns a recogniser's character probabilities into plate numbers
+// that exist: a beam search over CTC outputs that follows only the number
+// grammars of the plate kinds.
+package text
+
+import "strings"
+
+// Provinces are the one-character names on mainland plates (GA 36-2018).
+const Provinces = "京沪津渝冀晋蒙辽吉黑苏浙皖闽赣鲁豫鄂湘粤桂琼川贵云藏陕甘青宁新"
+
+const (
+	letters = "ABCDEFGHJKLMNPQRSTUVWXYZ" // without I and O, which plates do not use
+	digits  = "0123456789"
+	latin   = "ABCDEFGHIJKLMNOPQRSTUVWXYZ" + digits
+)
+
+// Form is what a number's grammar tells about its plate.
+type Form string
+
+// The forms of mainland numbers; Overseas is any row of Latin letters and digits.
+const (
+	Standard   Form = "standard"
+	GreenSmall Form = "green_small"
+	GreenBig   Form = "green_big"
+	Police     Form = "police"
+	Coach      Form = "coach"
+	Trailer    Form = "trailer"
+	HongKong   Form = "hk"
+	Macao      Form = "macao"
+	Embassy    Form = "embassy"
+	Consulate  Form = "consulate"
+	WJ         Form = "wj"
+	Military   Form = "military"
+	Aviation   Form = "aviation"
+	Agri       Form = "agri"
+	Emergency  Form = "emergency"
+	Overseas   Form = "overseas"
+)
+
+// template is one number grammar: per position the characters allowed.
+type template struct {
+	form  Form
+	slots []string
+	prior float64 // log; rare forms need better evidence
+}
+
+// templates of mainland numbers. In a pattern P is a province, L a letter, A a
+// letter or digit, D a digit, N a letter of a new-energy plate; the rest is
+// itself.
+var templates = build([]struct {
+	form    Form
+	pattern string
+	prior   float64
+}{
+	{Standard, "P L AAAAA", 0},
+	{GreenSmall, "P L NADDDD", -0.5},
+	{GreenBig, "P L DDDDDN", -0.5},
+	{Police, "P L AAAA警", -1},
+	{Coach, "P L AAAA学", -1},
+	{Trailer, "P L AAAA挂", -1},
+	{HongKong, "粤Z AAAA港", -1},
+	{Macao, "粤Z AAAA澳", -1},
+	{Embassy, "使DDDDDD", -1},
+	{Embassy, "DDDDDD使", -1},
+	{Consulate, "P L AAAA领", -1},
+	{WJ, "WJ P DDDDA", -1},
+	{WJ, "WJDDDDDA", -2},
+	{Military, "L L DDDDD", -1},
+	{Military, "C L DDDDD", -2},
+	{Aviation, "民航 A DDDD", -1},
+	{Aviation, "民航DDDDA", -1},
+	{Agri, "P DDDDDDD", -2},
+	{Emergency, "P L DDDD应急", -2},
+})
+
+func build(rows []struct {
+	form    Form
+	pattern string
+	prior   float64
+}) []template {
+	classes := map[rune]string{'P': Provinces, 'L': letters, 'A': letters + digits, 'D': digits,
+		'N': "ABCDEFGHJK", 'C': "军空海北沈兰济南广成"}
+	var out []template
+	for _, row := range rows {
+		t := template{form: row.form, prior: row.prior}
+		pattern := strings.ReplaceAll(row.pattern, " ", "")
+		if rest, ok := strings.CutPrefix(pattern, "WJ"); ok {
+			t.slots, pattern = []string{"W", "J"}, rest
+		}
+		if rest, ok := strings.CutPrefix(pattern, "粤Z"); ok {
+			t.slots, pattern = []string{"粤", "Z"}, rest
+		}
+		for _, c := range pattern {
+			if class := classes[c]; class != "" {
+				t.slots = append(t.slots, class)
+			} else {
+				t.slots = append(t.slots, string(c))
+			}
+		}
+		out = append(out, t)
+	}
+	return out
+}
+
+// overseas allows any number of four to nine Latin letters and digits.
+var overseas = func() []template {
+	var out []template
+	for n := 4; n <= 9; n++ {
+		t := template{form: Overseas}
+		for range n {
+			t.slots = append(t.slots, latin)
+		}
+		out = append(out, t)
+	}
+	return out
+}()
+
+// FormOf tells which mainland grammar a number follows; ok is false for none.
+func FormOf(number string) (form Form, ok bool) {
+	runes := []rune(number)
+	for _, t := range templates {
+		if len(t.slots) != len(runes) {
+			continue
+		}
+		fits := true
+		for i, c := range runes {
+			fits = fits && strings.ContainsRune(t.slots[i], c)
+		}
+		if fits {
+			return t.form, true
+		}
+	}
+	return "", false
+}
