@@ -1,0 +1,106 @@
+// Package nn runs neural networks in OpenCV's DNN module.
+//
+// GoCV does not catch C++ exceptions: a damaged model, an empty picture or a
+// box outside the picture ends the process. Who calls this package has checked
+// the model's hash (vision/models) and the picture's bounds before.
+package nn
+
+import (
+	"errors"
+	"fmt"
+	"image"
+	"os"
+	"path/filepath"
+
+	"gocv.io/x/gocv"
+)
+
+// Input says how a picture (H×W×3 BGR or H×W×1 grey, uint8) becomes the
+// network's input: resized to Size, (pixel - Mean)·Scale, channels swapped to
+// RGB where SwapRB.
+type Input struct {
+	Size   image.Point
+	Mean   float64
+	Scale  float64
+	SwapRB bool
+}
+
+// Net is one network with one input shape. It is not safe for concurrent use.
+type Net struct {
+	net   gocv.Net
+	input Input
+	out   []float32
+}
+
+// Load reads the ONNX file of the given name in dir.
+func Load(dir, name string, input Input) (*Net, error) {
+	b, err := os.ReadFile(filepath.Join(dir, name))
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the model: %w", err)
+	}
+	return Parse(b, input)
+}
+
+// Parse makes a network from the bytes of an ONNX file that OpenCV can read.
+func Parse(model []byte, input Input) (*Net, error) {
+	if len(model) == 0 {
+		return nil, errors.New("cannot read the model: it is empty")
+	}
+	net, err := gocv.ReadNetFromONNXBytes(model)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read the model: %w", err)
+	}
+	if net.Empty() {
+		return nil, errors.New("cannot read the model: it has no layers")
+	}
+	return &Net{net: net, input: input}, nil
+}
+
+// Close frees the network's memory.
+func (n *Net) Close() { _ = n.net.Close() }
+
+// Run returns the only output's values, valid until the next call.
+func (n *Net) Run(picture gocv.Mat) ([]float32, error) {
+	n.feed(picture)
+	out := n.net.Forward("")
+	defer out.Close() //nolint:errcheck // a Mat's Close always returns nil
+	if err := n.keep(&out); err != nil {
+		return nil, err
+	}
+	return n.out, nil
+}
+
+// RunNamed hands each named output's values to take, in that order; they are
+// valid within the call only.
+func (n *Net) RunNamed(picture gocv.Mat, names []string, take func(i int, values []float32)) error {
+	n.feed(picture)
+	outs := n.net.ForwardLayers(names)
+	defer func() {
+		for i := range outs {
+			_ = outs[i].Close()
+		}
+	}()
+	for i := range outs {
+		if err := n.keep(&outs[i]); err != nil {
+			return err
+		}
+		take(i, n.out)
+	}
+	return nil
+}
+
+func (n *Net) feed(picture gocv.Mat) {
+	m := n.input.Mean
+	blob := gocv.BlobFromImage(picture, n.input.Scale, n.input.Size, gocv.NewScalar(m, m, m, 0), n.input.SwapRB, false)
+	n.net.SetInput(blob, "")
+	_ = blob.Close()
+}
+
+func (n *Net) keep(m *gocv.Mat) error {
+	values, err := m.DataPtrFloat32()
+	if err != nil {
+		return fmt.Errorf("cannot read the network's output: %w", err)
+	}
+	n.out = append(n.out[:0], values...)
+	return nil
+}

@@ -1,0 +1,158 @@
+package plate
+
+import (
+	"image"
+	"math"
+	"os"
+	"path/filepath"
+
+	"gocv.io/x/gocv"
+
+	"gatehouse/vision/nn"
+	"gatehouse/vision/plate/quad"
+	"gatehouse/vision/plate/text"
+)
+
+const (
+	lineHeight = 48
+	lineWidth  = 160
+)
+
+// margins are fractions of the plate's width and height that are read with
+// it: the corners are never exact, and one of the readings mostly fits.
+var margins = [][2]float64{{0, 0}, {.04, .12}, {.08, .05}}
+
+// reader turns a plate's picture into character probabilities and those into
+// numbers.
+type reader struct {
+	net     *nn.Net
+	decoder *text.Decoder
+	cut     *cutter
+	line    gocv.Mat
+	joined  gocv.Mat
+}
+
+func newReader(dir string, cut *cutter) (*reader, error) {
+	keys, err := os.ReadFile(filepath.Join(dir, "plate_keys.txt"))
+	if err != nil {
+		return nil, err
+	}
+	decoder, err := text.NewDecoder(string(keys))
+	if err != nil {
+		return nil, err
+	}
+	net, err := nn.Load(dir, "plate_read.onnx", nn.Input{Size: image.Pt(lineWidth, lineHeight), Mean: 127.5, Scale: 1 / 127.5})
+	if err != nil {
+		return nil, err
+	}
+	return &reader{net: net, decoder: decoder, cut: cut, line: gocv.NewMat(), joined: gocv.NewMat()}, nil
+}
+
+func (r *reader) close() {
+	r.net.Close()
+	_ = r.line.Close()
+	_ = r.joined.Close()
+}
+
+// vote is what the readings at all margins say together about one number.
+type vote struct {
+	reading text.Reading
+	rows    int
+	score   float64 // mean of the number's probability over the margins
+}
+
+// read returns the most probable number; ok is false where nothing was read.
+func (r *reader) read(picture gocv.Mat, c Candidate) (best vote, ok bool, err error) {
+	width, height := c.Quad.Size()
+	rows := []int{1}
+	if c.Rows == 2 || width < 2.2*height {
+		rows = []int{1, 2}
+	}
+	for _, n := range rows {
+		v, found, err := r.vote(picture, c.Quad, n)
+		if err != nil {
+			return best, false, err
+		}
+		if found && (!ok || v.score > best.score) {
+			best, ok = v, true
+		}
+	}
+	return best, ok, nil
+}
+
+// vote reads the plate at every margin and adds up what each number got.
+func (r *reader) vote(picture gocv.Mat, q quad.Quad, rows int) (best vote, ok bool, err error) {
+	var votes []vote
+	add := func(reading text.Reading, prior float64) {
+		p := math.Exp(reading.Log+prior) / float64(len(margins))
+		for i := range votes {
+			if votes[i].reading.Number == reading.Number {
+				votes[i].score += p
+				return
+			}
+		}
+		votes = append(votes, vote{reading, rows, p})
+	}
+	for _, margin := range margins {
+		line, ok := r.rectify(picture, q.Grow(margin[0], margin[1]), rows)
+		if !ok {
+			continue
+		}
+		steps, err := r.net.Run(line)
+		if err != nil {
+			return best, false, err
+		}
+		if reading, ok := r.decoder.Mainland(steps); ok {
+			add(reading, 0)
+		}
+		if reading, ok := r.decoder.Overseas(steps); ok {
+			add(reading, overseasPrior)
+		}
+	}
+	for _, v := range votes {
+		if !ok || v.score > best.score {
+			best, ok = v, true
+		}
+	}
+	return best, ok, nil
+}
+
+// overseasPrior is the log probability that a plate is from abroad: with a
+// province that can hardly be read, the rest of a mainland number would
+// otherwise pass for a foreign one.
+const overseasPrior = -2
+
+// rectify makes one line of characters of the plate, as the reader wants it.
+// Two rows are put side by side.
+func (r *reader) rectify(picture gocv.Mat, q quad.Quad, rows int) (gocv.Mat, bool) {
+	width, height := q.Size()
+	high := lineHeight * rows
+	size := image.Pt(min(8*high, max(16, int(math.Round(float64(high)*width/max(1, height))))), high)
+	flat, ok := r.cut.cut(picture, q, whole(size), size, gocv.InterpolationCubic)
+	if !ok {
+		return r.line, false
+	}
+	if rows == 1 {
+		gocv.Resize(flat, &r.line, image.Pt(lineWidth, lineHeight), 0, 0, gocv.InterpolationLinear)
+		return r.line, true
+	}
+	upper := flat.Region(image.Rect(size.X*15/100, 0, size.X*85/100, size.Y*42/100))
+	lower := flat.Region(image.Rect(0, size.Y*38/100, size.X, size.Y))
+	defer upper.Close() //nolint:errcheck // a Mat's Close always returns nil
+	defer lower.Close() //nolint:errcheck // as above
+	const left, right = 64, 110
+	if r.joined.Cols() != left+right {
+		_ = r.joined.Close()
+		r.joined = gocv.NewMatWithSize(lineHeight, left+right, gocv.MatTypeCV8UC3)
+	}
+	for _, part := range []struct {
+		from gocv.Mat
+		x, w int
+	}{{upper, 0, left}, {lower, left, right}} {
+		to := r.joined.Region(image.Rect(part.x, 0, part.x+part.w, lineHeight))
+		gocv.Resize(part.from, &to, image.Pt(part.w, lineHeight), 0, 0, gocv.InterpolationLinear)
+		_ = to.Close()
+	}
+	gocv.Resize(r.joined, &r.line, image.Pt(lineWidth, lineHeight), 0, 0, gocv.InterpolationLinear)
+	return r.line, true
+}
