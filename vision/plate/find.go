@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/vision/nn"
 	"gatehouse/vision/plate/quad"
+	"gatehouse/vision/warp"
 )
 
 // The two nets of this project (weights/README.md).
@@ -48,10 +49,10 @@ type finder struct {
 	refine              *nn.Net
 	canvas              gocv.Mat
 	used                image.Point // what the last picture filled of the canvas
-	cut                 *cutter
+	cut                 *warp.Cutter
 }
 
-func newFinder(cut *cutter) (*finder, error) {
+func newFinder(cut *warp.Cutter) (*finder, error) {
 	f := &finder{canvas: gocv.NewMat(), cut: cut}
 	for _, n := range []struct {
 		net   **nn.Net
@@ -189,7 +190,7 @@ func (f *finder) look(picture gocv.Mat, c Candidate) (_ Candidate, ok bool, err 
 	if c.Quad.Area() < minArea {
 		return c, false, nil
 	}
-	part, ok := f.cut.cut(picture, c.Quad, inner, image.Pt(refineWidth, refineHeight), gocv.InterpolationLinear)
+	part, ok := f.cut.Cut(picture, c.Quad, inner, image.Pt(refineWidth, refineHeight), gocv.InterpolationLinear)
 	if !ok {
 		return c, false, nil
 	}

@@ -11,6 +11,7 @@ import (
 	"gatehouse/vision/nn"
 	"gatehouse/vision/plate/quad"
 	"gatehouse/vision/plate/text"
+	"gatehouse/vision/warp"
 )
 
 const (
@@ -27,12 +28,12 @@ var margins = [][2]float64{{0, 0}, {.04, .12}, {.08, .05}}
 type reader struct {
 	net     *nn.Net
 	decoder *text.Decoder
-	cut     *cutter
+	cut     *warp.Cutter
 	line    gocv.Mat
 	joined  gocv.Mat
 }
 
-func newReader(dir string, cut *cutter) (*reader, error) {
+func newReader(dir string, cut *warp.Cutter) (*reader, error) {
 	keys, err := os.ReadFile(filepath.Join(dir, "plate_keys.txt"))
 	if err != nil {
 		return nil, err
@@ -128,7 +129,7 @@ func (r *reader) rectify(picture gocv.Mat, q quad.Quad, rows int) (gocv.Mat, boo
 	width, height := q.Size()
 	high := lineHeight * rows
 	size := image.Pt(min(8*high, max(16, int(math.Round(float64(high)*width/max(1, height))))), high)
-	flat, ok := r.cut.cut(picture, q, whole(size), size, gocv.InterpolationCubic)
+	flat, ok := r.cut.Cut(picture, q, warp.Whole(size), size, gocv.InterpolationCubic)
 	if !ok {
 		return r.line, false
 	}

@@ -1,4 +1,5 @@
-package plate
+// Package warp takes regions out of pictures without their perspective.
+package warp
 
 import (
 	"image"
@@ -10,25 +11,27 @@ import (
 	"gatehouse/vision/plate/quad"
 )
 
-// cutter takes regions out of pictures, without their perspective. It keeps
-// its buffers; the result of one call lives until the next.
-type cutter struct {
+// Cutter keeps its buffers; the result of one call lives until the next.
+// It is not safe for concurrent use.
+type Cutter struct {
 	matrix, small, out gocv.Mat
 }
 
-func newCutter() *cutter {
-	return &cutter{matrix: gocv.NewMatWithSize(3, 3, gocv.MatTypeCV64F), small: gocv.NewMat(), out: gocv.NewMat()}
+// NewCutter makes a cutter; Close frees its buffers.
+func NewCutter() *Cutter {
+	return &Cutter{matrix: gocv.NewMatWithSize(3, 3, gocv.MatTypeCV64F), small: gocv.NewMat(), out: gocv.NewMat()}
 }
 
-func (c *cutter) close() {
+// Close frees the buffers.
+func (c *Cutter) Close() {
 	_ = c.matrix.Close()
 	_ = c.small.Close()
 	_ = c.out.Close()
 }
 
-// cut draws the picture so that the quad from lands on the quad onto of a new
+// Cut draws the picture so that the quad from lands on the quad onto of a new
 // picture; ok is false where from has no area within the picture.
-func (c *cutter) cut(picture gocv.Mat, from, onto quad.Quad, size image.Point, how gocv.InterpolationFlags) (_ gocv.Mat, ok bool) {
+func (c *Cutter) Cut(picture gocv.Mat, from, onto quad.Quad, size image.Point, how gocv.InterpolationFlags) (_ gocv.Mat, ok bool) {
 	source := picture
 	width, _ := from.Size()
 	target, _ := onto.Size()
@@ -64,8 +67,8 @@ func (c *cutter) cut(picture gocv.Mat, from, onto quad.Quad, size image.Point, h
 	return c.out, true
 }
 
-// whole is the quad of all of a picture.
-func whole(size image.Point) quad.Quad {
+// Whole is the quad of all of a picture.
+func Whole(size image.Point) quad.Quad {
 	w, h := float64(size.X), float64(size.Y)
 	return quad.Quad{{}, {X: w}, {X: w, Y: h}, {Y: h}}
 }
