@@ -8,14 +8,14 @@ fail() { echo "deps: $*" >&2; exit 1; }
 
 # libopencv-*-dev one by one: the full libopencv-dev would bring 90 packages more.
 # stitching, ml and flann are not linked, but opencv.hpp includes their headers.
-wanted="gcc g++ libc6-dev fonts-wqy-microhei mosquitto mosquitto-clients"
+wanted="gcc g++ libc6-dev fonts-droid-fallback mosquitto mosquitto-clients"
 for module in core imgproc imgcodecs videoio highgui objdetect calib3d features2d video photo dnn stitching ml flann; do
     wanted="$wanted libopencv-$module-dev"
 done
 command -v npm >/dev/null 2>&1 || wanted="$wanted npm"
 
 command -v go >/dev/null 2>&1 || fail "Go 1.26 or newer is missing; install it from go.dev/dl, it is not taken from Debian (too old there)"
-command -v dpkg-query >/dev/null 2>&1 || fail "this is no Debian or Ubuntu; install OpenCV 4.6 with headers, mosquitto, npm and the WenQuanYi Micro Hei font by hand"
+command -v dpkg-query >/dev/null 2>&1 || fail "this is no Debian or Ubuntu; install OpenCV 4.6 with headers, mosquitto, npm and the Droid fallback font by hand"
 
 missing=
 for package in $wanted; do

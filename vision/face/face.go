@@ -28,6 +28,10 @@ const (
 // people 0.44 (800 pairs).
 const Threshold = 0.35
 
+// Known is the least similarity at which someone is taken for one of many
+// enrolled people. With many to compare with, chance has many tries.
+const Known = 0.45
+
 // Recognizer finds faces. It is not safe for concurrent use.
 type Recognizer struct {
 	detect, landmark, feature *nn.Net
@@ -74,13 +78,24 @@ func (r *Recognizer) Find(picture gocv.Mat) ([]link.Face, error) {
 	if picture.Empty() || picture.Type() != gocv.MatTypeCV8UC3 {
 		return nil, ErrPicture
 	}
-	w, h := picture.Cols(), picture.Rows()
+	found, err := r.find(picture, 0)
+	if w, h := picture.Cols(), picture.Rows(); err != nil || len(found) > 0 || max(w, h) > 2*min(w, h) {
+		return found, err
+	}
+	// A face that fills the picture has no surroundings; the net knows faces
+	// with some.
+	return r.find(picture, max(picture.Cols(), picture.Rows())/2)
+}
+
+// find looks for faces in the picture with a border of so many pixels.
+func (r *Recognizer) find(picture gocv.Mat, border int) ([]link.Face, error) {
+	w, h := picture.Cols()+2*border, picture.Rows()+2*border
 	// The net squeezes what it gets to 4:3; very long or upright pictures are
 	// padded first, or faces would be out of shape.
 	size := image.Pt(max(w, h*11/10), max(h, w*9/16))
 	input := picture
-	if size.X > w || size.Y > h {
-		gocv.CopyMakeBorder(picture, &r.padded, 0, size.Y-h, 0, size.X-w, gocv.BorderConstant, color.RGBA{})
+	if size.X > picture.Cols() || size.Y > picture.Rows() {
+		gocv.CopyMakeBorder(picture, &r.padded, border, size.Y-h+border, border, size.X-w+border, gocv.BorderConstant, color.RGBA{})
 		input = r.padded
 	}
 	var scores []float32
@@ -90,8 +105,12 @@ func (r *Recognizer) Find(picture gocv.Mat) ([]link.Face, error) {
 			scores = append(scores, values...)
 			return
 		}
-		found = boxes(scores, values, size, image.Rect(0, 0, w, h))
+		found = boxes(scores, values, size, image.Rect(border, border, w-border, h-border))
 	})
+	for i := range found {
+		found[i].Box.Left -= border
+		found[i].Box.Top -= border
+	}
 	return found, err
 }
 

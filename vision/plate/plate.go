@@ -9,6 +9,7 @@ import (
 	"image"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"gocv.io/x/gocv"
@@ -81,8 +82,10 @@ func (r *Recognizer) Recognize(picture gocv.Mat) ([]link.Plate, Times, error) {
 		}
 	}
 	size := image.Pt(picture.Cols(), picture.Rows())
-	if len(candidates) == 0 && size.Y <= 160 && size.X*10 >= size.Y*16 && size.X <= size.Y*7 {
-		// So small and so long: likely a plate that someone has cut out.
+	alone := size.Y <= 160 && size.X*10 >= size.Y*16 && size.X <= size.Y*7
+	if alone {
+		// So small and so long: likely a plate that someone has cut out, and the
+		// nets know plates with surroundings only.
 		candidates = append(candidates, Candidate{warp.Whole(size), 1, 1})
 	}
 	times.Find = time.Since(begin)
@@ -93,9 +96,22 @@ func (r *Recognizer) Recognize(picture gocv.Mat) ([]link.Plate, Times, error) {
 		if err != nil {
 			return nil, times, err
 		}
-		if ok && v.score >= MinScore {
-			plates = append(plates, r.describe(picture, c, v))
+		if !ok {
+			continue
 		}
+		if p := r.describe(picture, c, v); p.Score >= MinScore {
+			plates = append(plates, p)
+		}
+	}
+	if alone && len(plates) > 1 {
+		slices.SortStableFunc(plates, func(a, b link.Plate) int { return cmp.Compare(b.Score, a.Score) })
+		best := plates[0]
+		for _, p := range plates[1:] {
+			if len(p.Text) > len(best.Text) && strings.Contains(p.Text, best.Text) {
+				best = p // the other one has looked at a part of the plate only
+			}
+		}
+		plates = append(plates[:0], best)
 	}
 	slices.SortStableFunc(plates, func(a, b link.Plate) int { return cmp.Compare(weight(b), weight(a)) })
 	times.Read = time.Since(begin)
@@ -106,8 +122,15 @@ func (r *Recognizer) Recognize(picture gocv.Mat) ([]link.Plate, Times, error) {
 func weight(p link.Plate) float64 { return p.Score * math.Sqrt(float64(p.Box.Width*p.Box.Height)) }
 
 func (r *Recognizer) describe(picture gocv.Mat, c Candidate, v vote) link.Plate {
+	color := r.color(picture, c.Quad)
 	p := link.Plate{Text: v.reading.Number, Score: v.score}
-	k := kindOf(v.reading.Form, r.color(picture, c.Quad), v.rows)
+	if v.reading.Form == text.Overseas && (color == "blue" || color == "green") && text.Tail(v.reading.Number) {
+		p.Score *= overseasPrior // what is left of a mainland number whose province cannot be read
+	}
+	if strings.Trim(p.Text, "0123456789") == "" {
+		p.Score *= 0.5 // dates and telephone numbers are more common than such plates
+	}
+	k := kindOf(v.reading.Form, color, v.rows)
 	p.Kind, p.Color, p.Type, p.ColorType = k.kind, k.color, k.vendorType, vendorColors[k.color]
 	if k.kind == "cn_green_big" {
 		p.ColorType = yellowGreen

@@ -84,10 +84,13 @@ func (r *reader) read(picture gocv.Mat, c Candidate) (best vote, ok bool, err er
 // vote reads the plate at every margin and adds up what each number got.
 func (r *reader) vote(picture gocv.Mat, q quad.Quad, rows int) (best vote, ok bool, err error) {
 	var votes []vote
-	add := func(reading text.Reading, prior float64) {
-		p := math.Exp(reading.Log+prior) / float64(len(margins))
+	add := func(reading text.Reading, found bool) {
+		if !found {
+			return
+		}
+		p := math.Exp(reading.Log) / float64(len(margins))
 		for i := range votes {
-			if votes[i].reading.Number == reading.Number {
+			if votes[i].reading.Number == reading.Number && votes[i].reading.Form == reading.Form {
 				votes[i].score += p
 				return
 			}
@@ -103,25 +106,37 @@ func (r *reader) vote(picture gocv.Mat, q quad.Quad, rows int) (best vote, ok bo
 		if err != nil {
 			return best, false, err
 		}
-		if reading, ok := r.decoder.Mainland(steps); ok {
-			add(reading, 0)
-		}
-		if reading, ok := r.decoder.Overseas(steps); ok {
-			add(reading, overseasPrior)
-		}
+		add(r.decoder.Mainland(steps))
+		add(r.decoder.Overseas(steps))
 	}
-	for _, v := range votes {
-		if !ok || v.score > best.score {
-			best, ok = v, true
-		}
-	}
+	best, ok = elect(votes)
 	return best, ok, nil
 }
 
-// overseasPrior is the log probability that a plate is from abroad: with a
+// elect picks the most probable number. A foreign one must outdo the best
+// mainland one by the prior, and is only as sure as it does.
+func elect(votes []vote) (best vote, ok bool) {
+	var mainland, overseas vote
+	for _, v := range votes {
+		if to := &mainland; v.reading.Form == text.Overseas {
+			if v.score > overseas.score {
+				overseas = v
+			}
+		} else if v.score > to.score {
+			*to = v
+		}
+	}
+	if weighted := overseas.score * overseasPrior; weighted > mainland.score {
+		overseas.score *= weighted / (weighted + mainland.score)
+		return overseas, true
+	}
+	return mainland, mainland.score > 0
+}
+
+// overseasPrior is how much rarer a plate from abroad is held to be: with a
 // province that can hardly be read, the rest of a mainland number would
 // otherwise pass for a foreign one.
-const overseasPrior = -2
+const overseasPrior = 0.135
 
 // rectify makes one line of characters of the plate, as the reader wants it.
 // Two rows are put side by side.

@@ -132,3 +132,10 @@ func FormOf(number string) (form Form, ok bool) {
 	}
 	return "", false
 }
+
+// Tail reports whether a number is what remains of a mainland one without its
+// province: five to seven characters, behind a letter where there are more than five.
+func Tail(number string) bool {
+	n := len(number)
+	return n == 5 || (n == 6 || n == 7) && strings.IndexByte(letters, number[0]) >= 0
+}

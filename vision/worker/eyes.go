@@ -1,0 +1,128 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"gocv.io/x/gocv"
+
+	"gatehouse/vision/face"
+	"gatehouse/vision/link"
+	"gatehouse/vision/models"
+	"gatehouse/vision/plate"
+)
+
+// eyes are the recognisers of plates and faces.
+type eyes struct {
+	plates *plate.Recognizer
+	faces  *face.Recognizer
+	models map[string]string // name → beginning of its SHA-256
+}
+
+func openEyes(dir string) (*eyes, error) {
+	dir, err := models.Dir(dir)
+	if err != nil {
+		return nil, err
+	}
+	hashes, err := models.Verify(dir)
+	if err != nil {
+		return nil, err
+	}
+	e := &eyes{models: hashes}
+	if e.plates, err = plate.Open(dir); err != nil {
+		return nil, fmt.Errorf("cannot load the plate nets: %w", err)
+	}
+	if e.faces, err = face.Open(dir); err != nil {
+		return nil, fmt.Errorf("cannot load the face nets: %w", err)
+	}
+	return e, nil
+}
+
+func (e *eyes) close() {
+	e.plates.Close()
+	e.faces.Close()
+}
+
+// wanted says what to look for in a picture.
+type wanted struct{ plates, faces, features bool }
+
+// sight is what was seen in one picture.
+type sight struct {
+	Plates []link.Plate
+	Faces  []link.Face
+	MS     map[string]float64 // per stage
+}
+
+func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
+	s := sight{Plates: []link.Plate{}, Faces: []link.Face{}, MS: map[string]float64{}}
+	if w.plates {
+		plates, times, err := e.plates.Recognize(picture)
+		if err != nil {
+			return s, fmt.Errorf("cannot look for plates: %w", err)
+		}
+		s.Plates = append(s.Plates, plates...)
+		s.MS["plate_find"], s.MS["plate_read"] = ms(times.Find), ms(times.Read)
+	}
+	if !w.faces {
+		return s, nil
+	}
+	begin := time.Now()
+	faces, err := e.faces.Find(picture)
+	if err != nil {
+		return s, fmt.Errorf("cannot look for faces: %w", err)
+	}
+	s.MS["face_find"] = ms(time.Since(begin))
+	if w.features {
+		begin = time.Now()
+		for i := range faces {
+			// A face without a feature is still a face.
+			if f, err := e.faces.Feature(picture, faces[i].Box); err == nil {
+				faces[i].Feature = f
+			}
+		}
+		s.MS["face_feature"] = ms(time.Since(begin))
+	}
+	s.Faces = append(s.Faces, faces...)
+	return s, nil
+}
+
+func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// maxPicture is the largest picture file that is read.
+const maxPicture = 64 << 20
+
+// load reads a picture file as H×W×3 BGR.
+func load(path string) (gocv.Mat, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return gocv.Mat{}, err
+	}
+	if info.IsDir() {
+		return gocv.Mat{}, errors.New("this is a directory; name the picture files")
+	}
+	if info.Size() > maxPicture {
+		return gocv.Mat{}, fmt.Errorf("the file has %d MiB, more than %d", info.Size()>>20, maxPicture>>20)
+	}
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return gocv.Mat{}, err
+	}
+	return decode(b)
+}
+
+func decode(b []byte) (gocv.Mat, error) {
+	if len(b) == 0 {
+		return gocv.Mat{}, errors.New("the picture is empty")
+	}
+	m, err := gocv.IMDecode(b, gocv.IMReadColor)
+	if err != nil {
+		return gocv.Mat{}, fmt.Errorf("cannot decode the picture: %w", err)
+	}
+	if m.Empty() {
+		_ = m.Close()
+		return gocv.Mat{}, errors.New("this is no picture that OpenCV can read (JPEG, PNG, BMP, WebP or TIFF), or it is damaged")
+	}
+	return m, nil
+}
