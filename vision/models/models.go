@@ -20,16 +20,19 @@ import (
 
 // Model is one row of the catalogue.
 type Model struct {
-	Name    string `json:"name"`
-	File    string `json:"file"` // its name in the model directory
-	Job     string `json:"job"`
-	Package string `json:"package"` // npm
-	Version string `json:"version"`
-	Path    string `json:"path"`   // within the package's archive
-	SHA256  string `json:"sha256"` // as it lies in the package
-	Licence string `json:"licence"`
-	Note    string `json:"note,omitempty"`
-	Adapt   *Adapt `json:"adapt,omitempty"`
+	Name string `json:"name"`
+	File string `json:"file"` // its name in the model directory; empty for an embedded one
+	// Embedded is the path within the repository of a net that is part of the
+	// program; it is not fetched.
+	Embedded string `json:"embedded,omitempty"`
+	Job      string `json:"job"`
+	Package  string `json:"package"` // npm
+	Version  string `json:"version"`
+	Path     string `json:"path"`   // within the package's archive
+	SHA256   string `json:"sha256"` // as it lies in the package
+	Licence  string `json:"licence"`
+	Note     string `json:"note,omitempty"`
+	Adapt    *Adapt `json:"adapt,omitempty"`
 }
 
 // Adapt says that the file is changed for OpenCV 4.6 (onnx.Adapt).
@@ -84,7 +87,7 @@ func Verify(dir string) (map[string]string, error) {
 	}
 	hashes := map[string]string{}
 	for _, m := range all {
-		if err := m.Check(dir); err != nil {
+		if err := m.Check(dir); err != nil && m.Embedded == "" {
 			return nil, fmt.Errorf("cannot use the models in %s (make models fetches them): %w", dir, err)
 		}
 		hashes[m.Name] = m.Hash()[:12]

@@ -24,7 +24,8 @@ type Options struct {
 	Lead float64
 	// Frames is the least number of frames before an answer.
 	Frames int
-	// MinScore is the least of the best score among the winning text's frames.
+	// MinScore is what the best score among the winning text's frames should
+	// reach; what stays below is answered too, but only at twice Need.
 	MinScore float64
 	// Lost is after how long out of sight a passage is over.
 	Lost time.Duration
@@ -177,7 +178,7 @@ func (t *Tracker) answer(p *path, text string, at time.Time) (Answer, bool) {
 			return Answer{}, false
 		}
 	}
-	if v.sum < t.o.Need || v.best < t.o.MinScore {
+	if v.sum < t.o.Need || v.best < t.o.MinScore && v.sum < 2*t.o.Need {
 		return Answer{}, false
 	}
 	p.answered = true

@@ -39,7 +39,7 @@ func run(dir string) error {
 	}
 	missing := map[string][]models.Model{} // by package@version
 	for _, m := range all {
-		if m.Check(dir) != nil {
+		if m.Embedded == "" && m.Check(dir) != nil {
 			missing[m.Package+"@"+m.Version] = append(missing[m.Package+"@"+m.Version], m)
 		}
 	}

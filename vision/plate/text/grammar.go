@@ -3,7 +3,10 @@
 // grammars of the plate kinds.
 package text
 
-import "strings"
+import (
+	_ "embed" // the templates of numbers from abroad
+	"strings"
+)
 
 // Provinces are the one-character names on mainland plates (GA 36-2018).
 const Provinces = "京沪津渝冀晋蒙辽吉黑苏浙皖闽赣鲁豫鄂湘粤桂琼川贵云藏陕甘青宁新"
@@ -102,18 +105,41 @@ func build(rows []struct {
 	return out
 }
 
-// overseas allows any number of four to nine Latin letters and digits.
-var overseas = func() []template {
+//go:embed overseas.tsv
+var overseasFile string
+
+// anyPrior is the log prior of a foreign number that fits no country's template.
+const anyPrior = -1.5
+
+// overseas allows any number of four to nine Latin letters and digits, and
+// prefers those that follow a country's template.
+var overseas = buildOverseas(overseasFile)
+
+func buildOverseas(file string) []template {
 	var out []template
 	for n := 4; n <= 9; n++ {
-		t := template{form: Overseas}
+		t := template{form: Overseas, prior: anyPrior}
 		for range n {
 			t.slots = append(t.slots, latin)
 		}
 		out = append(out, t)
 	}
+	classes := map[rune]string{'L': latin[:26], 'D': digits, 'A': latin}
+	seen := map[string]bool{}
+	for line := range strings.Lines(file) {
+		columns := strings.Fields(line)
+		if len(columns) < 2 || columns[0] == "#" || seen[columns[1]] {
+			continue
+		}
+		seen[columns[1]] = true
+		t := template{form: Overseas}
+		for _, c := range columns[1] {
+			t.slots = append(t.slots, classes[c])
+		}
+		out = append(out, t)
+	}
 	return out
-}()
+}
 
 // FormOf tells which mainland grammar a number follows; ok is false for none.
 func FormOf(number string) (form Form, ok bool) {
@@ -133,9 +159,15 @@ func FormOf(number string) (form Form, ok bool) {
 	return "", false
 }
 
-// Tail reports whether a number is what remains of a mainland one without its
-// province: five to seven characters, behind a letter where there are more than five.
+// Tail reports whether a number is what remains of a mainland one whose
+// province, or province and letter, could not be read.
 func Tail(number string) bool {
-	n := len(number)
-	return n == 5 || (n == 6 || n == 7) && strings.IndexByte(letters, number[0]) >= 0
+	if len(number) == 5 {
+		return true
+	}
+	if len(number) != 6 && len(number) != 7 {
+		return false
+	}
+	form, ok := FormOf("京" + number)
+	return ok && (form == Standard || form == GreenSmall || form == GreenBig)
 }

@@ -1,0 +1,95 @@
+package onnx
+
+import (
+	"bytes"
+	"math"
+	"reflect"
+	"testing"
+)
+
+// example has one of everything that is read and written.
+func example() *Model {
+	return &Model{IR: 8, Opset: 11, Graph: Graph{
+		Name: "g",
+		Nodes: []*Node{
+			{Name: "n", Op: "Conv", Inputs: []string{"x", "w", ""}, Outputs: []string{"y"}, Attributes: []Attribute{
+				{Name: "alpha", Type: TypeFloat, F: .5}, {Name: "group", Type: TypeInt, I: -2}, {Name: "mode", Type: TypeString, S: []byte("m")},
+				{Name: "pads", Type: TypeInts, Ints: []int64{1, 0, -1}}, {Name: "scales", Type: TypeFloats, Floats: []float32{1, 2}},
+				{Name: "value", Type: TypeTensor, T: &Tensor{Name: "t", Dims: []int64{1}, Type: Int64, Ints: []int64{7}}},
+			}},
+		},
+		Initializers: []*Tensor{
+			{Name: "w", Dims: []int64{2, 2}, Type: Float32, Floats: []float32{1, 2, 3, float32(math.Pi)}},
+			{Name: "s", Dims: []int64{2}, Type: Int64, Ints: []int64{-1, 1 << 40}},
+		},
+		Inputs:  []Value{{Name: "x", Type: Float32, Dims: []int64{1, 3, 48, 160}}},
+		Outputs: []Value{{Name: "y", Type: Float32, Dims: []int64{1, 20}}},
+	}}
+}
+
+func TestRoundTrip(t *testing.T) {
+	m := example()
+	got, err := Parse(m.Bytes())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !reflect.DeepEqual(got, m) {
+		t.Errorf("got\n%+v\nwant\n%+v", got, m)
+	}
+	if !bytes.Equal(got.Bytes(), m.Bytes()) {
+		t.Error("written again it is different")
+	}
+}
+
+func TestNotFinite(t *testing.T) {
+	m := example()
+	if !m.Finite() {
+		t.Error("the example is finite")
+	}
+	m.Graph.Initializers[0].Floats[1] = float32(math.NaN())
+	if m.Finite() {
+		t.Error("a NaN is finite")
+	}
+}
+
+// Constants, the bounds of Clip and the shape of the input become what OpenCV
+// 4.6 can read.
+func TestAdaptFolds(t *testing.T) {
+	m := &Model{IR: 8, Opset: 11, Graph: Graph{
+		Nodes: []*Node{
+			{Op: "Constant", Outputs: []string{"low"}, Attributes: []Attribute{{Name: "value", Type: TypeTensor, T: &Tensor{Type: Float32, Floats: []float32{0}}}}},
+			{Op: "Constant", Outputs: []string{"high"}, Attributes: []Attribute{{Name: "value", Type: TypeTensor, T: &Tensor{Type: Float32, Floats: []float32{6}}}}},
+			{Op: "Clip", Inputs: []string{"x", "low", "high"}, Outputs: []string{"y"}},
+		},
+		Inputs:  []Value{{Name: "x", Type: Float32, Dims: []int64{-1, 3, -1, -1}}},
+		Outputs: []Value{{Name: "y", Type: Float32}},
+	}}
+	if err := Adapt(m, []int64{1, 3, 8, 8}); err != nil {
+		t.Fatal(err)
+	}
+	if len(m.Graph.Nodes) != 1 || len(m.Graph.Initializers) != 0 {
+		t.Fatalf("%d nodes, %d initializers are left", len(m.Graph.Nodes), len(m.Graph.Initializers))
+	}
+	n := m.Graph.Nodes[0]
+	if n.Op != "Clip" || len(n.Inputs) != 1 || n.Attr("min") == nil || n.Attr("max") == nil || n.Attr("max").F != 6 {
+		t.Errorf("%+v", n)
+	}
+	if !reflect.DeepEqual(m.Graph.Inputs[0].Dims, []int64{1, 3, 8, 8}) {
+		t.Error(m.Graph.Inputs[0].Dims)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add(example().Bytes())
+	f.Add([]byte{0x3a, 0x05, 0x0a, 0x03, 0x22, 0x01, 'R'})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		m, err := Parse(b)
+		if err != nil {
+			return
+		}
+		if err := Adapt(m, []int64{1, 3, 48, 160}); err != nil {
+			return
+		}
+		_ = m.Bytes()
+	})
+}
