@@ -11,6 +11,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -23,6 +24,7 @@ import (
 
 	"gatehouse/agent/board"
 	"gatehouse/agent/demo"
+	"gatehouse/agent/faces"
 	"gatehouse/configs"
 	"gatehouse/sync/store"
 )
@@ -39,6 +41,10 @@ const usage = `gatehouse: the agent on a camera board at a gate / 道口相机�
   gatehouse unbind --cloud URL --key ID [--secret-file FILE]
                                 take it out of its account / 解除绑定
   gatehouse events [--json]     what waits for delivery / 待上报事件
+  gatehouse face add NAME FILE  enrol somebody from a picture with one face / 录入人脸
+  gatehouse face list [--json]  who is enrolled / 人脸列表
+  gatehouse face remove NAME    take somebody out / 删除人脸
+  gatehouse doctor              find out what is wrong, with the way out / 自检
   gatehouse demo                cloud, board and pictures on this machine (make run)
   gatehouse version
 
@@ -65,6 +71,7 @@ type options struct {
 	group                      int64
 	dir, camera, lang          string
 	once                       bool
+	args                       []string
 }
 
 // command runs one command line.
@@ -75,6 +82,7 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	}
 	run, ok := map[string]func(context.Context, options, io.Reader, io.Writer) error{
 		"run": runAgent, "status": status, "identity": identity, "bind": bind, "unbind": unbind, "events": events, "demo": show,
+		"face": face, "doctor": doctor,
 		"version": func(_ context.Context, _ options, _ io.Reader, out io.Writer) error {
 			_, err := fmt.Fprintln(out, version)
 			return err
@@ -95,7 +103,7 @@ func flags(name string, args []string) (o options, err error) {
 	f.StringVar(&o.config, "config", "", "config file; empty: the defaults")
 	f.StringVar(&o.state, "state", "gatehouse-state", "state directory")
 	switch name {
-	case "status", "identity", "events":
+	case "status", "identity", "events", "face":
 		f.BoolVar(&o.json, "json", false, "print JSON")
 	case "bind", "unbind":
 		f.StringVar(&o.cloud, "cloud", "", "address of the cloud's HTTP API, e.g. https://cloud.example")
@@ -109,11 +117,17 @@ func flags(name string, args []string) (o options, err error) {
 		f.BoolVar(&o.once, "once", false, "end after one pass, with a table")
 		f.StringVar(&o.lang, "lang", language(), "en or zh")
 	}
-	if err := f.Parse(args); err != nil {
-		return o, err
+	for { // flags may also stand behind names
+		if err := f.Parse(args); err != nil {
+			return o, err
+		}
+		if f.NArg() == 0 {
+			break
+		}
+		o.args, args = append(o.args, f.Arg(0)), f.Args()[1:]
 	}
-	if f.NArg() > 0 {
-		return o, fmt.Errorf("unknown argument %q; see gatehouse --help", f.Arg(0))
+	if len(o.args) > 0 && name != "face" {
+		return o, fmt.Errorf("unknown argument %q; see gatehouse --help", o.args[0])
 	}
 	if (name == "bind" || name == "unbind") && (o.cloud == "" || o.key == "") {
 		return o, fmt.Errorf("%s needs --cloud URL and --key ID; see gatehouse --help", name)
@@ -140,13 +154,9 @@ func runAgent(ctx context.Context, o options, _ io.Reader, _ io.Writer) error {
 		return err
 	}
 	log := slog.New(slog.NewTextHandler(os.Stderr, nil))
-	program := c.Vision.Program
-	if program == "" {
-		self, err := os.Executable()
-		if err != nil {
-			return err
-		}
-		program = filepath.Join(filepath.Dir(self), "gatehouse-vision")
+	program, err := visionProgram(c)
+	if err != nil {
+		return err
 	}
 	b, err := board.Open(c, o.state, program, version, log)
 	if err != nil {
@@ -168,6 +178,15 @@ func runAgent(ctx context.Context, o options, _ io.Reader, _ io.Writer) error {
 		err = cause
 	}
 	return err
+}
+
+// visionProgram is the path of gatehouse-vision.
+func visionProgram(c configs.Config) (string, error) {
+	if c.Vision.Program != "" {
+		return c.Vision.Program, nil
+	}
+	self, err := os.Executable()
+	return filepath.Join(filepath.Dir(self), "gatehouse-vision"), err
 }
 
 func status(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
@@ -198,10 +217,11 @@ vision         %s
 barrier        %s, opened %d times, last decision: %s %s
 frame→barrier  p50 %.1f ms, p95 %.1f ms
 whitelist      %d rows, %s
+faces          %d people
 outbox         %d events wait, %d acknowledged, %d dropped
 `, s.SN, s.Version, time.Duration(s.UptimeS)*time.Second, s.RSSBytes>>20, bound, broker, vision,
 		s.Barrier.State, s.Barrier.Opened, s.Barrier.LastPlate, s.Barrier.LastReason, s.Barrier.FrameP50MS, s.Barrier.FrameP95MS,
-		s.Whitelist.Rows, s.Whitelist.Digest, s.Outbox.Waiting, s.Outbox.Acknowledged, s.Outbox.Dropped)
+		s.Whitelist.Rows, s.Whitelist.Digest, s.Faces, s.Outbox.Waiting, s.Outbox.Acknowledged, s.Outbox.Dropped)
 	return err
 }
 
@@ -314,6 +334,46 @@ func events(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		fmt.Fprintln(out, "nothing waits / 无待上报事件")
 	}
 	return nil
+}
+
+func face(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
+	switch {
+	case len(o.args) == 3 && o.args[0] == "add":
+		file, err := filepath.Abs(o.args[2])
+		if err != nil {
+			return err
+		}
+		if err := board.Ask(ctx, o.state, "POST", "/faces", board.FaceRequest{Name: o.args[1], File: file}, nil); err != nil {
+			return err
+		}
+		_, err = fmt.Fprintf(out, "%s is enrolled / 已录入\n", o.args[1])
+		return err
+	case len(o.args) == 2 && o.args[0] == "remove":
+		if err := board.Ask(ctx, o.state, "DELETE", "/faces?name="+url.QueryEscape(o.args[1]), nil, nil); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintf(out, "%s is removed / 已删除\n", o.args[1])
+		return err
+	case len(o.args) == 1 && o.args[0] == "list":
+		var people []faces.Person
+		if err := board.Ask(ctx, o.state, "GET", "/faces", nil, &people); err != nil {
+			return err
+		}
+		for _, p := range people {
+			if o.json {
+				if err := json.NewEncoder(out).Encode(p); err != nil {
+					return err
+				}
+				continue
+			}
+			fmt.Fprintf(out, "%s  %s\n", time.Unix(p.Added, 0).Format(time.DateTime), p.Name)
+		}
+		if len(people) == 0 && !o.json {
+			fmt.Fprintln(out, "nobody is enrolled / 未录入人脸")
+		}
+		return nil
+	}
+	return errors.New("face takes add NAME FILE, list or remove NAME; see gatehouse --help")
 }
 
 func show(ctx context.Context, o options, _ io.Reader, out io.Writer) error {

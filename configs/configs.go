@@ -111,20 +111,48 @@ type Gate struct {
 	MinPlateScore float64 `json:"min_plate_score"`
 	// SamePlate is how long the same plate is not reported again.
 	SamePlate Duration `json:"same_plate"`
-	// OpenByWhitelist lets the board open by itself.
+	// OpenByWhitelist lets the board open for listed plates.
 	OpenByWhitelist bool `json:"open_by_whitelist"`
+	// OpenByFace lets the board open for enrolled faces.
+	OpenByFace bool `json:"open_by_face"`
+	// MinFaceSimilarity is the least cosine, 0 to 1, at which a face counts as an enrolled one. Below 0.35 strangers pass.
+	MinFaceSimilarity float64 `json:"min_face_similarity"`
 	// RowCommands accepts the vendor's unsigned white_list_operator.
 	RowCommands bool `json:"row_commands"`
 }
 
 // Barrier is how the barrier is driven.
 type Barrier struct {
-	// Driver is "software", the only one so far.
+	// Driver is "software" (nothing is driven), "serial" (relay board) or "gpio".
 	Driver string `json:"driver"`
 	// Pulse is how long the opening relay is held, 500 ms to 5 s.
 	Pulse Duration `json:"pulse"`
 	// CloseAfter is when the software barrier closes by itself.
 	CloseAfter Duration `json:"close_after"`
+	// Serial is the relay board of the driver "serial".
+	Serial Serial `json:"serial"`
+	// GPIO are the lines of the driver "gpio".
+	GPIO GPIO `json:"gpio"`
+}
+
+// Serial is a relay board on a serial line; its relays are outputs 0 to 3.
+type Serial struct {
+	// Port is the device, e.g. /dev/ttyS1.
+	Port string `json:"port"`
+	// Baud is the line's speed.
+	Baud int `json:"baud"`
+	// Protocol is "modbus" (RTU, function 5) or "lcus" (the small USB relay boards).
+	Protocol string `json:"protocol"`
+	// Address is the board's Modbus address, 1 to 247.
+	Address int `json:"address"`
+}
+
+// GPIO are lines of the board.
+type GPIO struct {
+	// Lines are outputs 0 to 3 in order: "gpiochip0/17" or a line's name, "" for none.
+	Lines []string `json:"lines"`
+	// ActiveLow means that a line at 0 is an output that is on.
+	ActiveLow bool `json:"active_low"`
 }
 
 // MQTT is the connection to the broker; address and credentials come from binding unless Broker is set.
@@ -163,9 +191,10 @@ func Default() Config {
 		Camera: Camera{FPS: 15, Loop: true, StallTimeout: Duration(10 * time.Second)},
 		Vision: Vision{Plates: true, Faces: true, MaxRSSMiB: 1024, SilenceTimeout: Duration(15 * time.Second)},
 		Gate: Gate{MinPlateScore: 0.9, SamePlate: Duration(10 * time.Second),
-			OpenByWhitelist: true, RowCommands: true},
-		Barrier: Barrier{Driver: "software", Pulse: Duration(500 * time.Millisecond), CloseAfter: Duration(5 * time.Second)},
-		MQTT:    MQTT{Layout: "new", Topics: map[string]string{}, KeepAlive: Duration(10 * time.Second), BackoffMax: Duration(2 * time.Minute)},
+			OpenByWhitelist: true, OpenByFace: true, MinFaceSimilarity: 0.45, RowCommands: true},
+		Barrier: Barrier{Driver: "software", Pulse: Duration(500 * time.Millisecond), CloseAfter: Duration(5 * time.Second),
+			Serial: Serial{Baud: 9600, Protocol: "modbus", Address: 1}, GPIO: GPIO{Lines: []string{}}},
+		MQTT: MQTT{Layout: "new", Topics: map[string]string{}, KeepAlive: Duration(10 * time.Second), BackoffMax: Duration(2 * time.Minute)},
 		Delivery: Delivery{MaxBytesMiB: 256, MaxAge: Duration(30 * 24 * time.Hour), PictureQuotaMiB: 512,
 			EventsPerSecond: 20, Burst: 40},
 	}
@@ -226,7 +255,14 @@ func (c Config) Validate() error {
 		{c.Vision.SilenceTimeout < Duration(2*time.Second), "/vision/silence_timeout", "must be at least 2s"},
 		{!(c.Gate.MinPlateScore >= 0 && c.Gate.MinPlateScore <= 1), "/gate/min_plate_score", "must be 0 to 1"},
 		{c.Gate.SamePlate < 0, "/gate/same_plate", "must not be negative"},
-		{c.Barrier.Driver != "software", "/barrier/driver", "must be software"},
+		{!(c.Gate.MinFaceSimilarity > 0 && c.Gate.MinFaceSimilarity <= 1), "/gate/min_face_similarity", "must be above 0 and at most 1"},
+		{!oneOf(c.Barrier.Driver, "software", "serial", "gpio"), "/barrier/driver", "must be software, serial or gpio"},
+		{c.Barrier.Driver == "serial" && c.Barrier.Serial.Port == "", "/barrier/serial/port", "must name the relay board's device, e.g. /dev/ttyS1"},
+		{c.Barrier.Serial.Baud < 300 || c.Barrier.Serial.Baud > 4_000_000, "/barrier/serial/baud", "must be 300 to 4000000"},
+		{!oneOf(c.Barrier.Serial.Protocol, "modbus", "lcus"), "/barrier/serial/protocol", "must be modbus or lcus"},
+		{c.Barrier.Serial.Address < 1 || c.Barrier.Serial.Address > 247, "/barrier/serial/address", "must be 1 to 247"},
+		{c.Barrier.Driver == "gpio" && (len(c.Barrier.GPIO.Lines) == 0 || c.Barrier.GPIO.Lines[0] == ""), "/barrier/gpio/lines", "must name at least the line of output 0, which raises the barrier"},
+		{len(c.Barrier.GPIO.Lines) > 4, "/barrier/gpio/lines", "must be at most 4"},
 		{c.Barrier.Pulse < Duration(500*time.Millisecond) || c.Barrier.Pulse > Duration(5*time.Second), "/barrier/pulse", "must be 500ms to 5s"},
 		{!brokerURL(c.MQTT.Broker), "/mqtt/broker", "must look like tcp://host:port or ssl://host:port"},
 		{!oneOf(c.MQTT.Layout, "new", "old"), "/mqtt/layout", "must be new or old"},
@@ -266,4 +302,19 @@ func brokerURL(s string) bool {
 	}
 	u, err := url.Parse(s)
 	return err == nil && oneOf(u.Scheme, "tcp", "ssl") && u.Port() != "" && u.User == nil
+}
+
+// Redact leaves user, password and query out of a camera's address, for logs.
+func Redact(source string) string {
+	scheme, rest, ok := strings.Cut(source, "://")
+	if !ok {
+		return source
+	}
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		rest = "***" + rest[i:]
+	}
+	if before, _, has := strings.Cut(rest, "?"); has {
+		rest = before + "?***"
+	}
+	return scheme + "://" + rest
 }

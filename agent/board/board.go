@@ -36,7 +36,8 @@ type Board struct {
 	state   *State
 	outbox  *outbox.Outbox
 	engine  *change.Engine
-	barrier *barrier.Software
+	barrier barrier.Driver
+	program string // gatehouse-vision
 	gate    *gate.Gate
 	vision  *supervise.Supervisor
 	lock    *os.File
@@ -72,13 +73,17 @@ func Open(c configs.Config, dir, program, version string, log *slog.Logger) (ope
 	}
 	b.outbox, err = outbox.Open(filepath.Join(dir, "events.db"), outbox.Options{
 		PictureDir: filepath.Join(dir, "pictures"), MaxBytes: int64(c.Delivery.MaxBytesMiB) << 20,
-		MaxAge: time.Duration(c.Delivery.MaxAge), PictureQuota: int64(c.Delivery.PictureQuotaMiB) << 20, Trusted: clockSynced, Log: log})
+		MaxAge: time.Duration(c.Delivery.MaxAge), PictureQuota: int64(c.Delivery.PictureQuotaMiB) << 20, Trusted: ClockSynced, Log: log})
 	if err != nil {
 		return nil, err
 	}
-	b.barrier = barrier.NewSoftware(time.Duration(c.Barrier.CloseAfter))
-	b.gate = gate.New(b.state.Whitelist, b.barrier, gate.Options{MinPlateScore: c.Gate.MinPlateScore,
-		OpenByWhitelist: c.Gate.OpenByWhitelist, Pulse: time.Duration(c.Barrier.Pulse)})
+	if b.barrier, err = newBarrier(c.Barrier); err != nil {
+		return nil, err
+	}
+	b.gate = gate.New(b.state.Whitelist, b.state.Faces, b.barrier, gate.Options{MinPlateScore: c.Gate.MinPlateScore,
+		OpenByWhitelist: c.Gate.OpenByWhitelist, OpenByFace: c.Gate.OpenByFace, MinFaceSimilarity: c.Gate.MinFaceSimilarity,
+		Pulse: time.Duration(c.Barrier.Pulse)})
+	b.program = program
 	b.engine, err = change.New(b.state.db, []change.Kind{b.state.Whitelist.Kind()}, b.reportChange, change.Options{Hold: b.hold, Log: log})
 	if err != nil {
 		return nil, err
@@ -90,6 +95,22 @@ func Open(c configs.Config, dir, program, version string, log *slog.Logger) (ope
 			PictureBytes: 64 << 10, CropBytes: 16 << 10, MinPlateScore: c.Gate.MinPlateScore},
 		OnResult: b.onResult, OnFault: func(f link.Fault) { log.Error("vision reports a fault", "code", f.Code, "message", f.Message) }, Log: log})
 	return b, nil
+}
+
+// newBarrier makes the driver that the config names.
+func newBarrier(c configs.Barrier) (barrier.Driver, error) {
+	switch c.Driver {
+	case "serial":
+		return barrier.NewRelays(barrier.NewSerial(barrier.SerialOptions{Port: c.Serial.Port, Baud: c.Serial.Baud,
+			Protocol: barrier.Protocol(c.Serial.Protocol), Address: c.Serial.Address})), nil
+	case "gpio":
+		lines, err := barrier.NewGPIO(c.GPIO.Lines, c.GPIO.ActiveLow)
+		if err != nil {
+			return nil, err
+		}
+		return barrier.NewRelays(lines), nil
+	}
+	return barrier.NewSoftware(time.Duration(c.CloseAfter)), nil
 }
 
 // lock makes sure that one agent holds the state directory.
@@ -113,8 +134,8 @@ func (b *Board) hold() string {
 	return ""
 }
 
-// clockSynced asks the kernel whether the clock is synchronised.
-func clockSynced() bool {
+// ClockSynced asks the kernel whether the clock is synchronised.
+func ClockSynced() bool {
 	var t unix.Timex
 	state, err := unix.Adjtimex(&t)
 	return err == nil && state != unix.TIME_ERROR
@@ -140,7 +161,9 @@ func (b *Board) Close() {
 		}
 	}
 	if b.barrier != nil {
-		b.barrier.Close()
+		if err := b.barrier.Close(); err != nil {
+			b.log.Error("the barrier's outputs may still be on", "err", err)
+		}
 	}
 	if b.state != nil {
 		if err := b.state.Close(); err != nil {
@@ -218,25 +241,54 @@ func (b *Board) storeOne(d decided) {
 	if account == 0 && b.config.MQTT.Broker == "" {
 		return
 	}
-	m := b.message(d)
+	pictures := map[string][]byte{}
+	if len(d.result.Full) > 0 {
+		pictures["full_image_content"] = d.result.Full
+	}
+	if len(d.result.Crop) > 0 {
+		pictures["small_image_content"] = d.result.Crop
+	}
+	// Faces have a message of our own; a result of faces alone is nothing for
+	// the vendor's clients.
+	if len(d.result.Plates) > 0 || len(d.result.Faces) == 0 {
+		b.put(d, wire.NameIVSResult, b.message(d), account, pictures)
+		pictures = nil
+	}
+	for i := range d.decision.Faces[:min(len(d.decision.Faces), maxFaces)] {
+		b.put(d, wire.NameFaceResult, wire.Body{Body: b.faceMessage(d, i)}, account, pictures)
+		pictures = nil
+	}
+}
+
+func (b *Board) put(d decided, name string, m any, account int64, pictures map[string][]byte) {
 	payload, err := json.Marshal(m)
 	if err != nil {
 		b.log.Error("a result cannot be written", "err", err)
 		return
 	}
-	e := outbox.Event{Name: wire.NameIVSResult, Payload: payload, Account: account, Pictures: map[string][]byte{}}
+	e := outbox.Event{Name: name, Payload: payload, Account: account, Pictures: pictures}
 	if d.decision.Opened {
 		e.Priority = outbox.Decision
-	}
-	if len(d.result.Full) > 0 {
-		e.Pictures["full_image_content"] = d.result.Full
-	}
-	if len(d.result.Crop) > 0 {
-		e.Pictures["small_image_content"] = d.result.Crop
 	}
 	if _, err := b.outbox.Put(context.Background(), e); err != nil {
 		b.log.Error("an event could not be stored", "plate", d.decision.Plate, "opened", d.decision.Opened, "err", err)
 	}
+}
+
+// maxFaces is how many faces of one picture are told about; a crowd is no
+// passage.
+const maxFaces = 8
+
+// faceMessage tells whom face i is of; features stay on the board.
+func (b *Board) faceMessage(d decided, i int) wire.FaceResult {
+	f, who := d.result.Faces[i], d.decision.Faces[i]
+	m := wire.FaceResult{UserID: who.Name, UserName: who.Name, Similarity: who.Similarity, Threshold: b.config.Gate.MinFaceSimilarity,
+		Location: wire.Rect{Left: f.Box.Left, Top: f.Box.Top, Right: f.Box.Left + f.Box.Width, Bottom: f.Box.Top + f.Box.Height},
+		Decision: wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason}, GioOuts: []wire.RelayAction{}}
+	if d.decision.Opened {
+		m.GioOuts = append(m.GioOuts, wire.RelayAction{IONum: barrier.RaiseOutput, CtrlType: wire.RelayByWhitelist})
+	}
+	return m
 }
 
 // message is a result in the vendor's form, without pictures.

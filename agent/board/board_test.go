@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"gatehouse/configs"
+	"gatehouse/hal/barrier"
 	"gatehouse/sync/binding"
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/store"
@@ -92,7 +93,7 @@ func TestATriggerDoesNotOpen(t *testing.T) {
 	}{{wire.TriggerSoftware, false}, {wire.TriggerVideo, true}} {
 		b.onResult(&link.Result{Trigger: c.trigger, Plates: []link.Plate{{Text: "A1", Score: 1}}, CaptureMonoNS: monotonic()})
 		d := <-b.results
-		if d.decision.Opened != c.opened || b.barrier.Open() != c.opened {
+		if d.decision.Opened != c.opened || (b.barrier.Position() == barrier.Opened) != c.opened {
 			t.Errorf("trigger %d: %+v", c.trigger, d.decision)
 		}
 		m := b.message(d)
@@ -225,7 +226,7 @@ func TestOneAgentAState(t *testing.T) {
 	b.Close()
 	b = open(t, dir) // and a restart finds the barrier closed
 	defer b.Close()
-	if b.barrier.Open() || b.gate.Status().Opened != 0 {
+	if (b.barrier.Position() == barrier.Opened) || b.gate.Status().Opened != 0 {
 		t.Error("starting opened the barrier")
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)

@@ -38,7 +38,7 @@ type Status struct {
 		LastError string `json:"last_error"`
 	} `json:"broker"`
 	Barrier struct {
-		State string `json:"state"` // open or closed
+		State string `json:"state"` // open, closed or unknown
 		gate.Status
 	} `json:"barrier"`
 	Whitelist struct {
@@ -46,6 +46,7 @@ type Status struct {
 		Digest  string `json:"digest"`
 		Damaged int    `json:"damaged"`
 	} `json:"whitelist"`
+	Faces  int              `json:"faces"` // enrolled people
 	Outbox outbox.Stats     `json:"outbox"`
 	Vision supervise.Status `json:"vision"`
 }
@@ -65,9 +66,10 @@ func (b *Board) Status() Status {
 	b.mu.Lock()
 	s.Broker.Online, s.Broker.LastError = b.online, b.lastErr
 	b.mu.Unlock()
-	s.Barrier.State = map[bool]string{true: "open", false: "closed"}[b.barrier.Open()]
+	s.Barrier.State = string(b.barrier.Position())
 	s.Barrier.Status = b.gate.Status()
 	s.Whitelist.Rows, s.Whitelist.Digest, s.Whitelist.Damaged = b.state.Whitelist.Len(), b.state.Whitelist.Digest(), b.state.Whitelist.Damaged()
+	s.Faces = len(b.state.Faces.List())
 	s.Outbox, s.Vision = b.outbox.Stats(), b.vision.Status()
 	return s
 }
@@ -125,6 +127,7 @@ func (b *Board) Serve(ctx context.Context, dir string) error {
 		}
 		answer(w, nil, err)
 	})
+	b.serveFaces(mux)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stopped := context.AfterFunc(ctx, func() { server.Close() })
 	defer stopped()

@@ -154,7 +154,7 @@ func (b *Board) birth(epoch int64) wire.Birth {
 	for _, c := range changes {
 		m.Changes = append(m.Changes, wire.ChangeState{Kind: c.Kind, ChangeID: c.ChangeID, State: c.State})
 	}
-	m.Clock.Trusted, m.Clock.Source = clockSynced(), "kernel"
+	m.Clock.Trusted, m.Clock.Source = ClockSynced(), "kernel"
 	return m
 }
 
@@ -216,7 +216,21 @@ type eventKey struct {
 func (b *Board) envelope(s outbox.Stored) wire.Up {
 	id := s.ID
 	m := b.up(s.Name, s.Payload, &id)
-	if s.Name != wire.NameIVSResult || len(s.Files) == 0 {
+	if len(s.Files) == 0 {
+		return m
+	}
+	if s.Name == wire.NameFaceResult {
+		var r struct {
+			Body wire.FaceResult `json:"body"`
+		}
+		jpeg, err := b.outbox.Picture(s.Files["full_image_content"])
+		if err == nil && json.Unmarshal(s.Payload, &r) == nil && base64.StdEncoding.EncodedLen(len(jpeg)) <= wire.MaxMessage-len(s.Payload)-1024 {
+			r.Body.ImageContent = base64.StdEncoding.EncodeToString(jpeg)
+			m.Payload = r
+		}
+		return m
+	}
+	if s.Name != wire.NameIVSResult {
 		return m
 	}
 	var r wire.IVSResult

@@ -19,6 +19,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"gatehouse/agent/faces"
 	"gatehouse/sync/binding"
 	"gatehouse/sync/change"
 	"gatehouse/sync/errcode"
@@ -31,6 +32,7 @@ import (
 type State struct {
 	db        *store.DB
 	Whitelist *whitelist.List
+	Faces     *faces.Library
 	identity  identity
 }
 
@@ -89,6 +91,9 @@ func OpenState(dir, sn string, log *slog.Logger) (*State, error) {
 	})
 	if err == nil {
 		s.Whitelist, err = whitelist.Open(db, time.Local, log)
+	}
+	if err == nil {
+		s.Faces, err = faces.Open(db, log)
 	}
 	if err != nil {
 		db.Close()
@@ -190,8 +195,8 @@ func (s *State) Agree(ctx context.Context) error {
 	return s.adopt(b.Cloud, body)
 }
 
-// Clear takes the board out of its account: credentials, whitelist, changes
-// and stored answers go, in one transaction; identity and events stay.
+// Clear takes the board out of its account: credentials, whitelist, faces,
+// changes and stored answers go, in one transaction; identity and events stay.
 func (s *State) Clear() error {
 	err := s.db.Update(func(tx *bolt.Tx) error {
 		if err := tx.Bucket(boardBucket).Delete(bindingKey); err != nil {
@@ -200,10 +205,13 @@ func (s *State) Clear() error {
 		if err := change.Clear(tx); err != nil {
 			return err
 		}
+		if err := faces.Clear(tx); err != nil {
+			return err
+		}
 		return s.Whitelist.Clear(tx)
 	})
 	if err != nil {
 		return fmt.Errorf("cannot unbind: %w", err)
 	}
-	return s.Whitelist.Reload()
+	return errors.Join(s.Whitelist.Reload(), s.Faces.Reload())
 }

@@ -103,7 +103,7 @@ func (d *demo) pictures(ctx context.Context) (string, error) {
 		if err := checkCamera(d.Camera); err != nil {
 			return "", err
 		}
-		return "CAMERA=" + redact(d.Camera), nil
+		return "CAMERA=" + configs.Redact(d.Camera), nil
 	}
 	d.Camera = filepath.Join(d.Dir, "scenes")
 	if err := d.site.Render(ctx, d.Camera); err != nil {
@@ -129,15 +129,6 @@ func checkCamera(camera string) error {
 		near = filepath.Dir(near)
 	}
 	return fmt.Errorf("CAMERA=%s does not exist (%s does)", camera, near)
-}
-
-// redact leaves user and password out of an address.
-func redact(camera string) string {
-	scheme, rest, ok := strings.Cut(camera, "://")
-	if _, host, has := strings.Cut(rest, "@"); ok && has {
-		return scheme + "://***@" + host
-	}
-	return camera
 }
 
 func (d *demo) say(w words) string { return w.in(d.lang) }

@@ -21,23 +21,38 @@ type Lister interface {
 	Lookup(plate string, at time.Time) (*whitelist.Entry, whitelist.Verdict)
 }
 
+// Matcher is the face library; a *faces.Library.
+type Matcher interface {
+	Match(feature []float32) (name string, similarity float64)
+}
+
 // Options of a Gate.
 type Options struct {
-	MinPlateScore   float64 // 0–1
-	OpenByWhitelist bool
-	Pulse           time.Duration
+	MinPlateScore     float64 // 0–1
+	OpenByWhitelist   bool
+	OpenByFace        bool
+	MinFaceSimilarity float64 // 0–1
+	Pulse             time.Duration
 }
 
 // Decision is what was done about a result.
 type Decision struct {
 	Opened bool
-	Reason string // listed, not_listed, out_of_time, suspended, blacklisted, unsure, no_plate, switched_off, output_failed, commanded
+	Reason string // listed, not_listed, out_of_time, suspended, blacklisted, unsure, no_plate, face_known, face_unknown, switched_off, output_failed, commanded
 	Plate  string // the plate that decided
+	Faces  []Face // as the result's faces
+}
+
+// Face is whom a face belongs to.
+type Face struct {
+	Name       string  // empty: nobody who is enrolled
+	Similarity float64 // to the most similar person, -1 to 1
 }
 
 // Gate is safe for concurrent use.
 type Gate struct {
 	list   Lister
+	faces  Matcher
 	driver barrier.Driver
 	o      Options
 
@@ -50,14 +65,15 @@ type Gate struct {
 }
 
 // New makes a gate; it moves nothing.
-func New(list Lister, driver barrier.Driver, o Options) *Gate {
-	return &Gate{list: list, driver: driver, o: o}
+func New(list Lister, faces Matcher, driver barrier.Driver, o Options) *Gate {
+	return &Gate{list: list, faces: faces, driver: driver, o: o}
 }
 
 // Passage decides about a result and opens where it may. Captured is when the
 // deciding frame came, for the measured times.
 func (g *Gate) Passage(r *link.Result, captured, now time.Time) Decision {
 	d := g.decide(r.Plates, now)
+	g.recognise(&d, r.Faces)
 	if d.Opened {
 		if err := g.driver.Pulse(barrier.RaiseOutput, g.o.Pulse); err != nil {
 			d.Opened, d.Reason = false, "output_failed"
@@ -91,6 +107,31 @@ func (g *Gate) decide(plates []link.Plate, now time.Time) Decision {
 		d.Opened, d.Reason = false, "switched_off"
 	}
 	return d
+}
+
+// recognise opens for an enrolled face, unless a plate of the result is
+// blacklisted.
+func (g *Gate) recognise(d *Decision, found []link.Face) {
+	known := false
+	for _, f := range found {
+		who := Face{Similarity: -1}
+		if len(f.Feature) > 0 {
+			var name string
+			if name, who.Similarity = g.faces.Match(f.Feature); who.Similarity >= g.o.MinFaceSimilarity {
+				who.Name, known = name, true
+			}
+		}
+		d.Faces = append(d.Faces, who)
+	}
+	switch {
+	case len(found) == 0 || d.Opened || d.Reason == whitelist.Blacklisted.String():
+	case known && g.o.OpenByFace:
+		d.Opened, d.Reason = true, "face_known"
+	case known:
+		d.Reason = "switched_off"
+	case d.Reason == "no_plate":
+		d.Reason = "face_unknown"
+	}
 }
 
 // Command switches an output for a client; value is 0 off, 1 on, 2 pulse.

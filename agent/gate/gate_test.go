@@ -18,6 +18,11 @@ func (l list) Lookup(plate string, _ time.Time) (*whitelist.Entry, whitelist.Ver
 	return nil, l[plate]
 }
 
+// nobody is an empty face library.
+type nobody struct{}
+
+func (nobody) Match([]float32) (string, float64) { return "", -1 }
+
 // broken is a driver whose outputs fail.
 type broken struct{ barrier.Driver }
 
@@ -49,20 +54,20 @@ func TestDecisions(t *testing.T) {
 		"opening by list is turned off": {[]link.Plate{plate("LISTED1", 0.99)}, true, false, "switched_off"},
 	} {
 		driver := barrier.NewSoftware(time.Second)
-		g := New(l, driver, Options{MinPlateScore: 0.9, OpenByWhitelist: !c.off, Pulse: time.Second})
-		if driver.Open() {
+		g := New(l, nobody{}, driver, Options{MinPlateScore: 0.9, OpenByWhitelist: !c.off, Pulse: time.Second})
+		if (driver.Position() == barrier.Opened) {
 			t.Fatal("making a gate opens it")
 		}
 		d := g.Passage(&link.Result{Plates: c.plates}, time.Now(), time.Now())
-		if d.Opened != c.opened || d.Reason != c.reason || driver.Open() != c.opened || g.Status().Opened != driver.Pulses() {
-			t.Errorf("%s: %+v, barrier open %v; want %v, %s", name, d, driver.Open(), c.opened, c.reason)
+		if d.Opened != c.opened || d.Reason != c.reason || (driver.Position() == barrier.Opened) != c.opened || g.Status().Opened != driver.Raised() {
+			t.Errorf("%s: %+v, barrier open %v; want %v, %s", name, d, (driver.Position() == barrier.Opened), c.opened, c.reason)
 		}
 		driver.Close()
 	}
 }
 
 func TestAFailedOutputIsNoOpening(t *testing.T) {
-	g := New(list{"A": whitelist.Listed}, broken{}, Options{OpenByWhitelist: true})
+	g := New(list{"A": whitelist.Listed}, nobody{}, broken{}, Options{OpenByWhitelist: true})
 	if d := g.Passage(&link.Result{Plates: []link.Plate{plate("A", 1)}}, time.Now(), time.Now()); d.Opened || d.Reason != "output_failed" || g.Status().Opened != 0 {
 		t.Errorf("%+v", d)
 	}
@@ -71,11 +76,11 @@ func TestAFailedOutputIsNoOpening(t *testing.T) {
 func TestCommand(t *testing.T) {
 	driver := barrier.NewSoftware(time.Second)
 	defer driver.Close()
-	g := New(list{}, driver, Options{})
-	if err := g.Command(1, 2, time.Second, time.Now()); err != nil || driver.Open() || g.Status().Opened != 0 {
+	g := New(list{}, nobody{}, driver, Options{})
+	if err := g.Command(1, 2, time.Second, time.Now()); err != nil || (driver.Position() == barrier.Opened) || g.Status().Opened != 0 {
 		t.Errorf("another output opened the barrier: %v", err)
 	}
-	if err := g.Command(0, 2, time.Second, time.Now()); err != nil || !driver.Open() || g.Status().LastReason != "commanded" {
+	if err := g.Command(0, 2, time.Second, time.Now()); err != nil || !(driver.Position() == barrier.Opened) || g.Status().LastReason != "commanded" {
 		t.Errorf("%v %+v", err, g.Status())
 	}
 	if g.Command(9, 2, time.Second, time.Now()) == nil {
@@ -86,11 +91,46 @@ func TestCommand(t *testing.T) {
 func BenchmarkPassage(b *testing.B) {
 	driver := barrier.NewSoftware(time.Second)
 	defer driver.Close()
-	g := New(list{"川A12345": whitelist.NotListed}, driver, Options{MinPlateScore: 0.9, OpenByWhitelist: true, Pulse: time.Second})
+	g := New(list{"川A12345": whitelist.NotListed}, nobody{}, driver, Options{MinPlateScore: 0.9, OpenByWhitelist: true, Pulse: time.Second})
 	r := &link.Result{Plates: []link.Plate{plate("川A12345", 0.99)}}
 	now := time.Now()
 	b.ReportAllocs()
 	for b.Loop() {
 		g.Passage(r, now, now)
+	}
+}
+
+// people knows one face by the first value of its feature.
+type people struct{}
+
+func (people) Match(f []float32) (string, float64) { return "Ann", float64(f[0]) }
+
+func TestFaces(t *testing.T) {
+	l := list{"BLACK1": whitelist.Blacklisted, "LISTED1": whitelist.Listed}
+	for name, c := range map[string]struct {
+		plates     []link.Plate
+		similarity float32
+		off        bool
+		opened     bool
+		reason     string
+	}{
+		"an enrolled face":               {nil, .6, false, true, "face_known"},
+		"beside a stranger's plate":      {[]link.Plate{plate("OTHER1", .99)}, .6, false, true, "face_known"},
+		"beside a listed plate":          {[]link.Plate{plate("LISTED1", .99)}, .6, false, true, "listed"},
+		"in a blacklisted car":           {[]link.Plate{plate("BLACK1", .99)}, .6, false, false, "blacklisted"},
+		"a stranger":                     {nil, .44, false, false, "face_unknown"},
+		"a feature that is none":         {nil, float32(math.NaN()), false, false, "face_unknown"},
+		"opening by face is turned off":  {nil, .6, true, false, "switched_off"},
+		"a stranger in a stranger's car": {[]link.Plate{plate("OTHER1", .99)}, .2, false, false, "not_listed"},
+	} {
+		driver := barrier.NewSoftware(time.Second)
+		g := New(l, people{}, driver, Options{MinPlateScore: .9, OpenByWhitelist: true, OpenByFace: !c.off, MinFaceSimilarity: .45, Pulse: time.Second})
+		d := g.Passage(&link.Result{Plates: c.plates, Faces: []link.Face{{Feature: []float32{c.similarity}}}}, time.Now(), time.Now())
+		if d.Opened != c.opened || d.Reason != c.reason || (driver.Raised() == 1) != c.opened {
+			t.Errorf("%s: %+v, raised %d", name, d, driver.Raised())
+		}
+		if err := driver.Close(); err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -1,8 +1,11 @@
-// Package barrier drives the barrier at the gate.
+// Package barrier drives the barrier at the gate: by a software model, by
+// relays on a serial line, or by GPIO lines.
 //
 // A driver moves outputs and nothing else; whether the barrier may open is
 // decided elsewhere (agent/gate). A driver leaves the outputs as they are when
-// it is made: starting an agent never opens a gate.
+// it is made: starting an agent never opens a gate. What a pulse switched on is
+// switched off again for as long as it takes: an output that stays on keeps a
+// barrier up.
 package barrier
 
 import (
@@ -17,6 +20,16 @@ const (
 	RaiseOutput = 0
 )
 
+// Position is where the barrier is, as far as the driver knows.
+type Position string
+
+// The positions. Without a sensor a driver does not know.
+const (
+	Opened  Position = "open"
+	Closed  Position = "closed"
+	Unknown Position = "unknown"
+)
+
 // Driver drives the outputs. Its methods are safe for concurrent use and
 // return once the output has been switched; a pulse goes on by itself.
 type Driver interface {
@@ -27,48 +40,36 @@ type Driver interface {
 	Pulse(output int, d time.Duration) error
 	// Moving reports whether an output is in a pulse.
 	Moving() bool
+	// Position tells where the barrier is.
+	Position() Position
 	// Close switches off what a pulse holds on.
 	Close() error
 }
 
-// Software is a barrier without hardware, the default: a state that can be
-// looked at. It opens on a pulse of output 0 and closes by itself.
-type Software struct {
-	closeAfter time.Duration
+// Switch is hardware that turns single outputs on and off. Its methods are
+// called one at a time. Output is 0 to Outputs-1.
+type Switch interface {
+	Switch(output int, on bool) error
+	Position() Position
+	Close() error
+}
 
+// again is how long after a failure an output that must go off is tried again.
+const again = 500 * time.Millisecond
+
+// Relays makes a Driver of a Switch.
+type Relays struct {
 	mu     sync.Mutex
+	to     Switch
 	on     [Outputs]bool
 	off    [Outputs]*time.Timer // set while an output is in a pulse
-	open   bool
-	pulses int
-	shut   *time.Timer
+	closed bool
 }
 
-var _ Driver = (*Software)(nil)
+var _ Driver = (*Relays)(nil)
 
-// NewSoftware makes a closed barrier that closes closeAfter its last pulse.
-func NewSoftware(closeAfter time.Duration) *Software { return &Software{closeAfter: closeAfter} }
-
-// Open reports whether the barrier is up.
-func (s *Software) Open() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.open
-}
-
-// Pulses counts the pulses on output 0.
-func (s *Software) Pulses() int {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.pulses
-}
-
-// On reports whether an output is on.
-func (s *Software) On(output int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.on[output]
-}
+// NewRelays makes a driver; it switches nothing.
+func NewRelays(to Switch) *Relays { return &Relays{to: to} }
 
 func valid(output int) error {
 	if output < 0 || output >= Outputs {
@@ -77,77 +78,84 @@ func valid(output int) error {
 	return nil
 }
 
-// Set holds an output on or off; output 0 held on keeps the barrier up.
-func (s *Software) Set(output int, on bool) error {
+// On reports whether an output is on.
+func (r *Relays) On(output int) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.on[output]
+}
+
+// Set holds an output on or off.
+func (r *Relays) Set(output int, on bool) error {
 	if err := valid(output); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t := s.off[output]; t != nil {
-		t.Stop()
-		s.off[output] = nil
-	}
-	s.on[output] = on
-	if output == RaiseOutput {
-		if s.shut != nil {
-			s.shut.Stop()
-		}
-		if s.open = s.open || on; !on && s.open {
-			s.lower()
-		}
-	}
-	return nil
-}
-
-// lower closes the barrier after its time. The caller holds mu.
-func (s *Software) lower() {
-	s.shut = time.AfterFunc(s.closeAfter, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.open = s.on[RaiseOutput]
-	})
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.end(output)
+	return r.turn(output, on)
 }
 
 // Pulse switches an output on and, after d, off.
-func (s *Software) Pulse(output int, d time.Duration) error {
+func (r *Relays) Pulse(output int, d time.Duration) error {
 	if err := valid(output); err != nil {
 		return err
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if t := s.off[output]; t != nil {
-		t.Stop()
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	was := r.on[output] && r.off[output] == nil
+	r.end(output)
+	err := r.turn(output, true)
+	if err != nil && was {
+		return err // it was held on before, and is not known to be off
 	}
-	s.on[output] = true
-	if output == RaiseOutput {
-		s.open = true
-		s.pulses++
-		if s.shut != nil {
-			s.shut.Stop()
-		}
+	// Also after a failure: hardware that answered badly may have switched.
+	r.later(output, d)
+	return err
+}
+
+// turn switches. The caller holds mu.
+func (r *Relays) turn(output int, on bool) error {
+	if r.closed {
+		return fmt.Errorf("cannot switch output %d: the driver is closed", output)
 	}
-	var timer *time.Timer
-	timer = time.AfterFunc(d, func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.off[output] != timer { // prolonged or set meanwhile
-			return
-		}
-		s.off[output], s.on[output] = nil, false
-		if output == RaiseOutput {
-			s.lower()
-		}
-	})
-	s.off[output] = timer
+	if err := r.to.Switch(output, on); err != nil {
+		return fmt.Errorf("cannot switch output %d: %w", output, err)
+	}
+	r.on[output] = on
 	return nil
 }
 
+// end forgets a pulse without switching. The caller holds mu.
+func (r *Relays) end(output int) {
+	if t := r.off[output]; t != nil {
+		t.Stop()
+		r.off[output] = nil
+	}
+}
+
+// later switches the output off after d. The caller holds mu.
+func (r *Relays) later(output int, d time.Duration) {
+	var timer *time.Timer
+	timer = time.AfterFunc(d, func() {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.off[output] != timer { // prolonged, set or closed meanwhile
+			return
+		}
+		r.off[output] = nil
+		if r.turn(output, false) != nil {
+			r.later(output, again)
+		}
+	})
+	r.off[output] = timer
+}
+
 // Moving reports whether a pulse is on.
-func (s *Software) Moving() bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for _, t := range s.off {
+func (r *Relays) Moving() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, t := range r.off {
 		if t != nil {
 			return true
 		}
@@ -155,18 +163,33 @@ func (s *Software) Moving() bool {
 	return false
 }
 
-// Close ends all pulses.
-func (s *Software) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for i, t := range s.off {
-		if t != nil {
-			t.Stop()
-			s.off[i], s.on[i] = nil, false
+// Position tells where the barrier is.
+func (r *Relays) Position() Position {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.to.Position()
+}
+
+// Close ends all pulses and closes the hardware.
+func (r *Relays) Close() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.closed {
+		return nil
+	}
+	var first error
+	for output, t := range r.off {
+		if t == nil {
+			continue
+		}
+		r.end(output)
+		if err := r.turn(output, false); err != nil && first == nil {
+			first = err
 		}
 	}
-	if s.shut != nil {
-		s.shut.Stop()
+	r.closed = true
+	if err := r.to.Close(); err != nil && first == nil {
+		first = err
 	}
-	return nil
+	return first
 }

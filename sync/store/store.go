@@ -94,7 +94,7 @@ func Open(path string, o Options) (*DB, error) {
 	}
 	db := &DB{}
 	if _, err := os.Stat(path); err == nil {
-		if reason := checkInChild(path); reason != nil {
+		if reason := Check(path); reason != nil {
 			aside := path + ".corrupt." + time.Now().UTC().Format("20060102T150405.000")
 			o.Log.Error("database is damaged and set aside", "path", path, "aside", aside, "reason", reason)
 			if err := os.Rename(path, aside); err != nil {
@@ -123,8 +123,9 @@ func Open(path string, o Options) (*DB, error) {
 	return db, nil
 }
 
-// checkInChild runs the check in a process of its own, since a damaged page can kill it.
-func checkInChild(path string) error {
+// Check reads all of a database that no process has open, and tells what is
+// wrong with it. It does so in a process of its own, since a damaged page can kill it.
+func Check(path string) error {
 	// Somebody else's open database is not damaged: leave it to Open to say so.
 	if locked(path) {
 		return nil

@@ -1,0 +1,214 @@
+// Package faces is the library of people whom a board knows by their face:
+// names with the features of enrolled pictures, in the state database, and the
+// search for the most similar one in memory.
+//
+// Only features are kept, never pictures; a feature never leaves the board.
+package faces
+
+import (
+	"encoding/base64"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	bolt "go.etcd.io/bbolt"
+
+	"gatehouse/sync/errcode"
+	"gatehouse/sync/store"
+)
+
+// Size is the number of values of a feature.
+const Size = 512
+
+// MaxName is the longest name in bytes.
+const MaxName = 64
+
+// Person is one enrolled face.
+type Person struct {
+	Name  string `json:"name"`
+	Added int64  `json:"added"` // Unix s
+}
+
+type record struct {
+	Person
+	Feature string `json:"feature"` // base64 of Size float32, little endian
+}
+
+// Library is safe for concurrent use.
+type Library struct {
+	db  *store.DB
+	log *slog.Logger
+
+	mu       sync.RWMutex
+	people   []Person // ordered by name
+	features []float32
+	damaged  int
+}
+
+var bucket = []byte("faces")
+
+// Open reads the library. A damaged record is left out and counted.
+func Open(db *store.DB, log *slog.Logger) (*Library, error) {
+	err := db.Update(func(tx *bolt.Tx) error {
+		_, err := tx.CreateBucketIfNotExists(bucket)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the face library: %w", err)
+	}
+	l := &Library{db: db, log: log}
+	return l, l.Reload()
+}
+
+// Reload reads the library anew.
+func (l *Library) Reload() error {
+	var people []Person
+	var features []float32
+	damaged := 0
+	err := l.db.View(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucket)
+		return store.ForEach(b, func(key, _ []byte, _ error) error {
+			var r record
+			feature := []float32(nil)
+			_, err := store.GetJSON(b, key, &r)
+			if err == nil {
+				feature, err = decode(r.Feature)
+			}
+			if err != nil {
+				damaged++
+				l.log.Error("a face cannot be read and is left out", "key", string(key), "err", err)
+				return nil
+			}
+			people, features = append(people, r.Person), append(features, feature...)
+			return nil
+		})
+	})
+	if err != nil {
+		return fmt.Errorf("cannot read the face library: %w", err)
+	}
+	l.mu.Lock()
+	l.people, l.features, l.damaged = people, features, damaged
+	l.mu.Unlock()
+	return nil
+}
+
+func encode(feature []float32) string {
+	b := make([]byte, 0, 4*len(feature))
+	for _, v := range feature {
+		b = binary.LittleEndian.AppendUint32(b, math.Float32bits(v))
+	}
+	return base64.StdEncoding.EncodeToString(b)
+}
+
+func decode(text string) ([]float32, error) {
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return nil, err
+	}
+	feature := make([]float32, len(b)/4)
+	for i := range feature {
+		feature[i] = math.Float32frombits(binary.LittleEndian.Uint32(b[4*i:]))
+	}
+	return feature, check(feature)
+}
+
+// check refuses what is no feature: it would be similar to nobody, or to all.
+func check(feature []float32) error {
+	if len(feature) != Size {
+		return fmt.Errorf("a feature has %d values, not %d", Size, len(feature))
+	}
+	var length float64
+	for _, v := range feature {
+		length += float64(v) * float64(v)
+	}
+	if !(math.Abs(length-1) < .01) { // also for a NaN
+		return errors.New("a feature has the length 1")
+	}
+	return nil
+}
+
+// Add enrols a person: 1103 for a name that cannot be, 3302 for one that is
+// taken, 3003 for a feature that is none.
+func (l *Library) Add(name string, feature []float32, at time.Time) error {
+	switch {
+	case strings.TrimSpace(name) != name || name == "" || len(name) > MaxName || !utf8.ValidString(name):
+		return errcode.Param("name", fmt.Sprintf("must be 1 to %d bytes of UTF-8 without spaces around", MaxName))
+	case check(feature) != nil:
+		return errcode.New(errcode.FaceFeatureFailed, check(feature).Error())
+	}
+	err := l.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucket)
+		if b.Get([]byte(name)) != nil {
+			return errcode.New(errcode.FaceUserExists, name+" is enrolled; remove the old face first!")
+		}
+		return store.PutJSON(b, []byte(name), record{Person{name, at.Unix()}, encode(feature)})
+	})
+	if err != nil {
+		return err
+	}
+	return l.Reload()
+}
+
+// Remove takes a person out; 3301 for one who is not enrolled.
+func (l *Library) Remove(name string) error {
+	err := l.db.Update(func(tx *bolt.Tx) error {
+		b := tx.Bucket(bucket)
+		if name == "" || b.Get([]byte(name)) == nil {
+			return errcode.New(errcode.FaceUserNotExist, name)
+		}
+		return b.Delete([]byte(name))
+	})
+	if err != nil {
+		return err
+	}
+	return l.Reload()
+}
+
+// Clear removes everybody within a transaction; Reload follows it.
+func Clear(tx *bolt.Tx) error {
+	if err := tx.DeleteBucket(bucket); err != nil {
+		return err
+	}
+	_, err := tx.CreateBucket(bucket)
+	return err
+}
+
+// List gives everybody by name.
+func (l *Library) List() []Person {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return slices.Clone(l.people)
+}
+
+// Match gives the most similar person and the cosine similarity, -1 to 1. An
+// empty library, or something that is no feature, gives "" and -1. It allocates
+// nothing.
+func (l *Library) Match(feature []float32) (name string, similarity float64) {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	best := float32(-1)
+	if len(feature) != Size {
+		return "", -1
+	}
+	for i := range l.people {
+		of := l.features[i*Size : (i+1)*Size]
+		var a, b, c, d float32 // four sums, so that the processor need not wait for one
+		for k := 0; k < Size; k += 4 {
+			a += of[k] * feature[k]
+			b += of[k+1] * feature[k+1]
+			c += of[k+2] * feature[k+2]
+			d += of[k+3] * feature[k+3]
+		}
+		if s := a + b + c + d; s > best {
+			name, best = l.people[i].Name, s
+		}
+	}
+	return name, float64(best)
+}

@@ -1,0 +1,119 @@
+package faces
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"math/rand/v2"
+	"path/filepath"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"gatehouse/sync/errcode"
+	"gatehouse/sync/store"
+)
+
+func TestMain(m *testing.M) {
+	store.RunCheckIfAsked()
+	m.Run()
+}
+
+func feature(seed uint64) []float32 {
+	r := rand.New(rand.NewPCG(seed, 7))
+	f := make([]float32, Size)
+	var length float64
+	for i := range f {
+		f[i] = float32(r.NormFloat64())
+		length += float64(f[i]) * float64(f[i])
+	}
+	for i := range f {
+		f[i] /= float32(math.Sqrt(length))
+	}
+	return f
+}
+
+func library(t testing.TB, path string) *Library {
+	t.Helper()
+	db, err := store.Open(path, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = db.Close() })
+	l, err := Open(db, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return l
+}
+
+func wantCode(t *testing.T, err error, code errcode.Code) {
+	t.Helper()
+	var e *errcode.Error
+	if !errors.As(err, &e) || e.Code != code {
+		t.Errorf("got %v, want code %d", err, code)
+	}
+}
+
+func TestLibrary(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "state.db")
+	l := library(t, path)
+	if name, s := l.Match(feature(1)); name != "" || s != -1 {
+		t.Error("an empty library knows", name, s)
+	}
+	for i, name := range []string{"张三", "李四", "Ann"} {
+		if err := l.Add(name, feature(uint64(i)), time.Unix(1e9, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if name, s := l.Match(feature(1)); name != "李四" || math.Abs(s-1) > 1e-5 {
+		t.Error(name, s)
+	}
+	if _, s := l.Match(feature(99)); s > .3 {
+		t.Error("a stranger is similar:", s)
+	}
+	wantCode(t, l.Add("Ann", feature(9), time.Now()), errcode.FaceUserExists)
+	wantCode(t, l.Add(" ", feature(9), time.Now()), errcode.ParamsError)
+	wantCode(t, l.Add("Bob", feature(9)[:100], time.Now()), errcode.FaceFeatureFailed)
+	wantCode(t, l.Add("Bob", make([]float32, Size), time.Now()), errcode.FaceFeatureFailed)
+	wantCode(t, l.Remove("Bob"), errcode.FaceUserNotExist)
+	if err := l.Remove("李四"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l = library(t, path)
+	if got := l.List(); len(got) != 2 || got[0].Name != "Ann" || got[1].Name != "张三" || got[0].Added != 1e9 {
+		t.Errorf("after a restart: %+v", got)
+	}
+	// A damaged record is left out; the others stay.
+	if err := l.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(bucket).Put([]byte("Ann"), []byte("damaged")) }); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reload(); err != nil || len(l.List()) != 1 || l.damaged != 1 {
+		t.Errorf("%v, %+v", err, l.List())
+	}
+	if err := l.db.Update(Clear); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Reload(); err != nil || len(l.List()) != 0 {
+		t.Error("somebody is left")
+	}
+}
+
+// BenchmarkMatch is the search among 10,000 people.
+func BenchmarkMatch(b *testing.B) {
+	l := &Library{}
+	for i := range 10_000 {
+		l.people = append(l.people, Person{Name: fmt.Sprint(i)})
+		l.features = append(l.features, feature(uint64(i%100))...)
+	}
+	f := feature(50)
+	b.ReportAllocs()
+	for b.Loop() {
+		l.Match(f)
+	}
+}
