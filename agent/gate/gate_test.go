@@ -55,7 +55,7 @@ func TestDecisions(t *testing.T) {
 	} {
 		driver := barrier.NewSoftware(time.Second)
 		g := New(l, nobody{}, driver, Options{MinPlateScore: 0.9, OpenByWhitelist: !c.off, Pulse: time.Second})
-		if (driver.Position() == barrier.Opened) {
+		if driver.Position() == barrier.Opened {
 			t.Fatal("making a gate opens it")
 		}
 		d := g.Passage(&link.Result{Plates: c.plates}, time.Now(), time.Now())

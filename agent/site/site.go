@@ -55,7 +55,7 @@ func Open(dir, bin string) (*Site, error) {
 	}
 	for _, program := range []string{"gatehouse", "gatehouse-cloud", "gatehouse-vision"} {
 		if _, err := os.Stat(filepath.Join(bin, program)); err != nil {
-			return nil, fmt.Errorf("cannot find %s in %s: run `make build` first (and see README, \"What is here\", for what is still to be written)", program, bin)
+			return nil, fmt.Errorf("cannot find %s in %s: run `make build` first", program, bin)
 		}
 	}
 	s := &Site{Dir: dir, Bin: bin}

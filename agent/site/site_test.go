@@ -167,12 +167,87 @@ func until(t *testing.T, what string, done func() bool) {
 	}
 }
 
-// SIGKILL of vision, agent, and cloud with its broker, each in the middle of
-// the run: all comes back; of each boot the cloud has every event, once.
+// realVision puts the built gatehouse-vision into bin and gives a directory of
+// rendered scenes and one of models; ok is false where they are not built.
+func realVision(t *testing.T, bin string) (scenes, models string, ok bool) {
+	t.Helper()
+	program, err := os.ReadFile("../../bin/gatehouse-vision")
+	models, absErr := filepath.Abs("../../models")
+	if _, statErr := os.Stat(filepath.Join(models, "plate_read.onnx")); err != nil || absErr != nil || statErr != nil {
+		return "", "", false
+	}
+	path := filepath.Join(bin, "gatehouse-vision")
+	if err := os.WriteFile(path, program, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	scenes = t.TempDir()
+	if out, err := exec.Command(path, "render-demo", scenes).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return scenes, models, true
+}
+
+// mosquitto is a real broker that can be killed and started again.
+type mosquitto struct {
+	address string // host:port
+	conf    string
+	cmd     *exec.Cmd
+}
+
+func startMosquitto(t *testing.T) *mosquitto {
+	t.Helper()
+	if _, err := exec.LookPath("mosquitto"); err != nil {
+		t.Skip("mosquitto is not installed; `make deps` installs it")
+	}
+	l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
+	m := &mosquitto{address: l.Addr().String(), conf: filepath.Join(t.TempDir(), "mosquitto.conf")}
+	_ = l.Close()
+	_, port, _ := net.SplitHostPort(m.address)
+	if err := os.WriteFile(m.conf, []byte("listener "+port+" 127.0.0.1\nallow_anonymous true\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	m.start(t)
+	t.Cleanup(m.kill)
+	return m
+}
+
+func (m *mosquitto) start(t *testing.T) {
+	t.Helper()
+	m.cmd = exec.Command("mosquitto", "-c", m.conf)
+	if err := m.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (m *mosquitto) kill() {
+	_ = m.cmd.Process.Kill()
+	_ = m.cmd.Wait()
+}
+
+// SIGKILL of vision, agent, broker and cloud, each in the middle of the run:
+// all comes back; of each boot the cloud has every event, once.
 func TestKilledProcessesLoseNothing(t *testing.T) {
-	s := must[*site.Site](t)(site.Open(t.TempDir(), programs(t)))
-	cloud := must[*site.Process](t)(s.StartCloud(t.Context(), ""))
-	b := board(t, s, nil)
+	t.Run("embedded broker", func(t *testing.T) { killAll(t, nil) })
+	t.Run("mosquitto", func(t *testing.T) { killAll(t, startMosquitto(t)) })
+}
+
+func killAll(t *testing.T, broker *mosquitto) {
+	bin := programs(t)
+	scenes, models, real := realVision(t, bin)
+	if !real {
+		t.Log("gatehouse-vision is not built here; its stand-in is killed instead")
+	}
+	s := must[*site.Site](t)(site.Open(t.TempDir(), bin))
+	url := ""
+	if broker != nil {
+		url = "tcp://" + broker.address
+	}
+	cloud := must[*site.Process](t)(s.StartCloud(t.Context(), url))
+	b := board(t, s, func(c *configs.Config) {
+		if real {
+			c.Camera.Source, c.Camera.FPS, c.Vision.Models = scenes, 5, models
+		}
+	})
 	agent := must[*site.Process](t)(b.Start(t.Context()))
 	defer func() { _ = agent.Stop(); _ = cloud.Stop(); http.DefaultClient.CloseIdleConnections() }()
 	sn := must[string](t)(b.Bind(t.Context()))
@@ -189,11 +264,17 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 	}
 	until(t, "the restart of vision", func() bool { st := status(t, b); return st.Vision.Restarts == 1 && st.Vision.PID != vision })
 	note()
+	if broker != nil {
+		broker.kill()
+		time.Sleep(2 * time.Second)
+		note()
+		broker.start(t)
+	}
 	cloud.Kill()
 	time.Sleep(2 * time.Second) // events go on into the outbox
 	note()
 	agent.Kill() // with the cloud gone, what it had is on disk only
-	cloud = must[*site.Process](t)(s.StartCloud(t.Context(), ""))
+	cloud = must[*site.Process](t)(s.StartCloud(t.Context(), url))
 	agent = must[*site.Process](t)(b.Start(t.Context()))
 	until(t, "the next events", func() bool { note(); return status(t, b).Outbox.LastSeq > 10 })
 	note()
@@ -235,23 +316,8 @@ func TestKilledProcessesLoseNothing(t *testing.T) {
 
 // A real mosquitto, and the vendor's messages seen with its own clients.
 func TestMosquitto(t *testing.T) {
-	program, err := exec.LookPath("mosquitto")
-	if err != nil {
-		t.Skip("mosquitto is not installed; `make deps` installs it")
-	}
-	l := must[net.Listener](t)(net.Listen("tcp", "127.0.0.1:0"))
-	address := l.Addr().String()
-	l.Close()
+	address := startMosquitto(t).address
 	_, port, _ := net.SplitHostPort(address)
-	conf := filepath.Join(t.TempDir(), "mosquitto.conf")
-	if err := os.WriteFile(conf, []byte("listener "+port+" 127.0.0.1\nallow_anonymous true\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	broker := exec.Command(program, "-c", conf)
-	if err := broker.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = broker.Process.Kill(); _ = broker.Wait() }()
 	s := must[*site.Site](t)(site.Open(t.TempDir(), programs(t)))
 	cloud := must[*site.Process](t)(s.StartCloud(t.Context(), "tcp://"+address))
 	b := board(t, s, nil)

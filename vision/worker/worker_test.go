@@ -406,3 +406,48 @@ func FuzzManifest(f *testing.F) {
 		}
 	})
 }
+
+// BenchmarkPicture is one 1280×720 picture with a plate: everything between
+// the decoded frame and the message to the agent, and its parts.
+func BenchmarkPicture(b *testing.B) {
+	needModels(b)
+	dir := b.TempDir()
+	if err := renderDemo([]string{dir}, &bytes.Buffer{}); err != nil {
+		b.Fatal(err)
+	}
+	e, err := openEyes(modelDir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer e.close()
+	for _, c := range []struct {
+		name, file string
+		w          wanted
+	}{
+		{"plate", "scene_01.jpg", wanted{plates: true}},
+		{"plate and faces", "scene_01.jpg", wanted{true, true, true}},
+		{"empty gate", "scene_02.jpg", wanted{true, true, true}},
+	} {
+		picture, err := load(filepath.Join(dir, c.file))
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Run(c.name, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := e.look(picture, c.w); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		b.Run(c.name+", JPEG", func(b *testing.B) {
+			enc := encoder{most: 64 << 10, quality: 85}
+			for b.Loop() {
+				if _, err := enc.encode(picture); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+		_ = picture.Close()
+	}
+}
