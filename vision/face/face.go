@@ -79,7 +79,7 @@ func (r *Recognizer) Find(picture gocv.Mat) ([]link.Face, error) {
 		return nil, ErrPicture
 	}
 	found, err := r.find(picture, 0)
-	if w, h := picture.Cols(), picture.Rows(); err != nil || len(found) > 0 || max(w, h) > 2*min(w, h) {
+	if w, h := picture.Cols(), picture.Rows(); err != nil || len(found) > 0 || max(w, h) > 400 {
 		return found, err
 	}
 	// A face that fills the picture has no surroundings; the net knows faces

@@ -40,6 +40,7 @@ type Candidate struct {
 	Quad  quad.Quad
 	Score float64 // probability that it is a plate, 0–1
 	Rows  int     // of characters, 1 or 2
+	cut   bool    // it is a whole picture, cut out by someone
 }
 
 // finder locates plates: a net over the whole picture proposes corners, a
@@ -76,6 +77,25 @@ func (f *finder) close() {
 	f.portrait.Close()
 	f.refine.Close()
 	_ = f.canvas.Close()
+}
+
+// find returns what both nets take for plates.
+func (f *finder) find(picture gocv.Mat) ([]Candidate, error) {
+	proposed, err := f.propose(picture)
+	if err != nil {
+		return nil, err
+	}
+	var found []Candidate
+	for _, c := range proposed {
+		c, ok, err := f.look(picture, c)
+		if err != nil {
+			return nil, err
+		}
+		if ok && !slices.ContainsFunc(found, func(o Candidate) bool { return quad.IoU(o.Quad, c.Quad) >= maxOverlap }) {
+			found = append(found, c)
+		}
+	}
+	return found, nil
 }
 
 // propose returns the corner net's candidates, best first.
@@ -157,7 +177,7 @@ func decode(out []float32, w, h int, scale float64) []Candidate {
 		if plane(10)[peak] > plane(9)[peak] {
 			rows = 2
 		}
-		found = append(found, Candidate{q, float64(centre[peak]), rows})
+		found = append(found, Candidate{Quad: q, Score: float64(centre[peak]), Rows: rows})
 	}
 	return found
 }

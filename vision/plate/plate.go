@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"errors"
 	"image"
+	"image/color"
 	"math"
 	"slices"
 	"strings"
@@ -29,6 +30,8 @@ type Recognizer struct {
 	find *finder
 	read *reader
 	hsv  gocv.Mat
+	// padded is a small picture with surroundings.
+	padded gocv.Mat
 }
 
 // Times are how long the stages of one picture took.
@@ -45,7 +48,7 @@ func Open(dir string) (*Recognizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Recognizer{cut: cut, find: find, read: read, hsv: gocv.NewMat()}, nil
+	return &Recognizer{cut: cut, find: find, read: read, hsv: gocv.NewMat(), padded: gocv.NewMat()}, nil
 }
 
 // Close frees the nets.
@@ -54,6 +57,7 @@ func (r *Recognizer) Close() {
 	r.read.close()
 	r.cut.Close()
 	_ = r.hsv.Close()
+	_ = r.padded.Close()
 }
 
 // ErrPicture is a picture that is empty or not H×W×3 BGR, uint8.
@@ -67,39 +71,32 @@ func (r *Recognizer) Recognize(picture gocv.Mat) ([]link.Plate, Times, error) {
 		return nil, times, ErrPicture
 	}
 	begin := time.Now()
-	proposed, err := r.find.propose(picture)
+	size := image.Pt(picture.Cols(), picture.Rows())
+	// So small and so long: likely a plate that someone has cut out.
+	alone := size.Y <= 200 && size.X <= 400 && size.X*10 >= size.Y*14 && size.X <= size.Y*7
+	var candidates []Candidate
+	var err error
+	if alone {
+		candidates, err = r.within(picture, size)
+	} else {
+		candidates, err = r.find.find(picture)
+	}
 	if err != nil {
 		return nil, times, err
-	}
-	var candidates []Candidate
-	for _, c := range proposed {
-		c, ok, err := r.find.look(picture, c)
-		if err != nil {
-			return nil, times, err
-		}
-		if ok && !slices.ContainsFunc(candidates, func(o Candidate) bool { return quad.IoU(o.Quad, c.Quad) >= maxOverlap }) {
-			candidates = append(candidates, c)
-		}
-	}
-	size := image.Pt(picture.Cols(), picture.Rows())
-	alone := size.Y <= 160 && size.X*10 >= size.Y*16 && size.X <= size.Y*7
-	if alone {
-		// So small and so long: likely a plate that someone has cut out, and the
-		// nets know plates with surroundings only.
-		candidates = append(candidates, Candidate{warp.Whole(size), 1, 1})
 	}
 	times.Find = time.Since(begin)
 	begin = time.Now()
 	var plates []link.Plate
 	for _, c := range candidates {
-		v, ok, err := r.read.read(picture, c)
+		ground, dark := r.color(picture, c.Quad)
+		v, ok, err := r.read.read(picture, c, foreign(ground, dark))
 		if err != nil {
 			return nil, times, err
 		}
 		if !ok {
 			continue
 		}
-		if p := r.describe(picture, c, v); p.Score >= MinScore {
+		if p := r.describe(picture, c, v, ground, dark); p.Score >= MinScore {
 			plates = append(plates, p)
 		}
 	}
@@ -121,11 +118,40 @@ func (r *Recognizer) Recognize(picture gocv.Mat) ([]link.Plate, Times, error) {
 // weight orders plates: large and surely read ones come first.
 func weight(p link.Plate) float64 { return p.Score * math.Sqrt(float64(p.Box.Width*p.Box.Height)) }
 
-func (r *Recognizer) describe(picture gocv.Mat, c Candidate, v vote) link.Plate {
-	color := r.color(picture, c.Quad)
+// within finds the plate in a picture of little else. The nets know plates with
+// surroundings only, so it gets some; the whole picture is a candidate too.
+func (r *Recognizer) within(picture gocv.Mat, size image.Point) ([]Candidate, error) {
+	dx, dy := size.X/2, size.Y
+	gocv.CopyMakeBorder(picture, &r.padded, dy, dy, dx, dx, gocv.BorderConstant, color.RGBA{R: 96, G: 96, B: 96})
+	candidates, err := r.find.find(r.padded)
+	for i := range candidates {
+		for k := range candidates[i].Quad {
+			candidates[i].Quad[k].X -= float64(dx)
+			candidates[i].Quad[k].Y -= float64(dy)
+		}
+	}
+	return append(candidates, Candidate{Quad: warp.Whole(size), Score: 1, Rows: 1, cut: true}), err
+}
+
+// foreign is how much rarer a plate from abroad is held to be than a mainland
+// one, where plates have this ground: with a province that can hardly be read,
+// the rest of a mainland number would otherwise pass for a foreign one.
+func foreign(ground string, dark bool) float64 {
+	if ground == "blue" && !dark || ground == "green" {
+		return 0.01
+	}
+	return 0.135
+}
+
+func (r *Recognizer) describe(picture gocv.Mat, c Candidate, v vote, color string, dark bool) link.Plate {
 	p := link.Plate{Text: v.reading.Number, Score: v.score}
-	if v.reading.Form == text.Overseas && (color == "blue" || color == "green") && text.Tail(v.reading.Number) {
-		p.Score *= overseasPrior // what is left of a mainland number whose province cannot be read
+	if v.reading.Form == text.Overseas {
+		switch {
+		case color == "blue" && dark:
+			color = "white" // blue plates have white characters; this is a white one in bluish light
+		case (color == "blue" || color == "green") && text.Tail(v.reading.Number):
+			p.Score *= foreign("", dark) // what is left of a mainland number whose province cannot be read
+		}
 	}
 	if strings.Trim(p.Text, "0123456789") == "" {
 		p.Score *= 0.5 // dates and telephone numbers are more common than such plates
@@ -209,30 +235,38 @@ func kindOf(form text.Form, color string, rows int) kind {
 	return kind{"cn_unknown", color, 0}
 }
 
-// color names the plate's ground: blue, yellow, white, black, green or unknown.
-func (r *Recognizer) color(picture gocv.Mat, q quad.Quad) string {
+// color names the plate's ground: blue, yellow, white, black, green or unknown;
+// dark tells that the characters on a blue one are darker than it.
+func (r *Recognizer) color(picture gocv.Mat, q quad.Quad) (name string, dark bool) {
 	size := image.Pt(96, 32)
 	patch, ok := r.cut.Cut(picture, q.Grow(-.06, -.12), warp.Whole(size), size, gocv.InterpolationLinear)
 	if !ok {
-		return "unknown"
+		return "unknown", false
 	}
 	gocv.CvtColor(patch, &r.hsv, gocv.ColorBGRToHSV)
 	pixels, err := r.hsv.DataPtrUint8()
 	if err != nil {
-		return "unknown"
+		return "unknown", false
 	}
 	return ground(pixels)
 }
 
 // ground decides from HSV pixels (three bytes each, hue 0–179). The shares
 // asked for were chosen on the training pictures.
-func ground(hsv []uint8) string {
+func ground(hsv []uint8) (name string, dark bool) {
 	var blue, yellow, green, bright, saturation, value, n int
+	var lightOfBlue, lightOfOthers int
 	for i := 0; i+2 < len(hsv); i += 3 {
 		h, s, v := hsv[i], int(hsv[i+1]), int(hsv[i+2])
 		n++
 		saturation += s
 		value += v
+		light := v * (340 - s) // a saturated blue is darker than its value says
+		if v >= 35 && s >= 40 && h >= 95 && h <= 135 {
+			lightOfBlue += light
+		} else {
+			lightOfOthers += light
+		}
 		switch {
 		case v < 35 || s < 40:
 		case h >= 95 && h <= 135:
@@ -244,7 +278,7 @@ func ground(hsv []uint8) string {
 		}
 	}
 	if n == 0 || saturation < 12*n {
-		return "unknown" // a grey picture: infrared or black and white
+		return "unknown", false // a grey picture: infrared or black and white
 	}
 	for i := 2; i < len(hsv); i += 3 {
 		if int(hsv[i])*n > value {
@@ -254,13 +288,13 @@ func ground(hsv []uint8) string {
 	best := max(blue, yellow, green)
 	switch {
 	case best*10 < n*3 && bright*2 > n:
-		return "white" // most is brighter than the mean: dark characters
+		return "white", true // most is brighter than the mean: dark characters
 	case best*10 < n*3:
-		return "black"
+		return "black", false
 	case best == blue:
-		return "blue"
+		return "blue", blue < n && lightOfBlue/blue > lightOfOthers/(n-blue)
 	case best == yellow:
-		return "yellow"
+		return "yellow", false
 	}
-	return "green"
+	return "green", false
 }

@@ -23,6 +23,10 @@ const (
 // it: the corners are never exact, and one of the readings mostly fits.
 var margins = [][2]float64{{0, 0}, {.04, .12}, {.08, .05}}
 
+// cutMargins are for pictures that someone has cut out: there is nothing
+// around the plate.
+var cutMargins = [][2]float64{{0, 0}, {-.02, -.04}, {.02, .04}}
+
 // reader turns a plate's picture into character probabilities and those into
 // numbers.
 type reader struct {
@@ -63,14 +67,15 @@ type vote struct {
 }
 
 // read returns the most probable number; ok is false where nothing was read.
-func (r *reader) read(picture gocv.Mat, c Candidate) (best vote, ok bool, err error) {
+// Foreign is how much rarer plates from abroad are than mainland ones.
+func (r *reader) read(picture gocv.Mat, c Candidate, foreign float64) (best vote, ok bool, err error) {
 	width, height := c.Quad.Size()
 	rows := []int{1}
 	if c.Rows == 2 || width < 2.2*height {
 		rows = []int{1, 2}
 	}
 	for _, n := range rows {
-		v, found, err := r.vote(picture, c.Quad, n)
+		v, found, err := r.vote(picture, c, n, foreign)
 		if err != nil {
 			return best, false, err
 		}
@@ -82,7 +87,7 @@ func (r *reader) read(picture gocv.Mat, c Candidate) (best vote, ok bool, err er
 }
 
 // vote reads the plate at every margin and adds up what each number got.
-func (r *reader) vote(picture gocv.Mat, q quad.Quad, rows int) (best vote, ok bool, err error) {
+func (r *reader) vote(picture gocv.Mat, c Candidate, rows int, foreign float64) (best vote, ok bool, err error) {
 	var votes []vote
 	add := func(reading text.Reading, found bool) {
 		if !found {
@@ -97,8 +102,12 @@ func (r *reader) vote(picture gocv.Mat, q quad.Quad, rows int) (best vote, ok bo
 		}
 		votes = append(votes, vote{reading, rows, p})
 	}
-	for _, margin := range margins {
-		line, ok := r.rectify(picture, q.Grow(margin[0], margin[1]), rows)
+	around := margins
+	if c.cut {
+		around = cutMargins
+	}
+	for _, margin := range around {
+		line, ok := r.rectify(picture, c.Quad.Grow(margin[0], margin[1]), rows)
 		if !ok {
 			continue
 		}
@@ -109,13 +118,13 @@ func (r *reader) vote(picture gocv.Mat, q quad.Quad, rows int) (best vote, ok bo
 		add(r.decoder.Mainland(steps))
 		add(r.decoder.Overseas(steps))
 	}
-	best, ok = elect(votes)
+	best, ok = elect(votes, foreign)
 	return best, ok, nil
 }
 
 // elect picks the most probable number. A foreign one must outdo the best
 // mainland one by the prior, and is only as sure as it does.
-func elect(votes []vote) (best vote, ok bool) {
+func elect(votes []vote, foreign float64) (best vote, ok bool) {
 	var mainland, overseas vote
 	for _, v := range votes {
 		if to := &mainland; v.reading.Form == text.Overseas {
@@ -126,17 +135,12 @@ func elect(votes []vote) (best vote, ok bool) {
 			*to = v
 		}
 	}
-	if weighted := overseas.score * overseasPrior; weighted > mainland.score {
+	if weighted := overseas.score * foreign; weighted > mainland.score {
 		overseas.score *= weighted / (weighted + mainland.score)
 		return overseas, true
 	}
 	return mainland, mainland.score > 0
 }
-
-// overseasPrior is how much rarer a plate from abroad is held to be: with a
-// province that can hardly be read, the rest of a mainland number would
-// otherwise pass for a foreign one.
-const overseasPrior = 0.135
 
 // rectify makes one line of characters of the plate, as the reader wants it.
 // Two rows are put side by side.

@@ -29,6 +29,7 @@ type figures struct {
 	Texts          int     `json:"texts"` // plates whose text is labelled
 	Right          int     `json:"right"`
 	RightAlike     int     `json:"right_alike"` // with O taken for 0 and I for 1
+	KindRight      int     `json:"kind_right"`  // of the plates read right, where one kind is labelled
 	Confident      int     `json:"confident"`
 	ConfidentWrong int     `json:"confident_wrong"`
 	Faces          int     `json:"faces"`
@@ -230,6 +231,9 @@ func (ev *evaluation) plates(k *figures, r row, plates []link.Plate) {
 		right := reads(p.Text, truths[i])
 		if right {
 			k.Right++
+			if p.Kind == strings.TrimSuffix(r.kind, "_crop") || strings.HasPrefix(r.kind, "plate_") && p.Kind == "overseas" {
+				k.KindRight++
+			}
 		} else {
 			m.Read, m.Score = p.Text, p.Score
 			ev.misread = append(ev.misread, m)
@@ -383,6 +387,7 @@ func (rep report) sum(name string, match func(kind string) bool) *figures {
 		s.Texts += k.Texts
 		s.Right += k.Right
 		s.RightAlike += k.RightAlike
+		s.KindRight += k.KindRight
 		s.Confident += k.Confident
 		s.ConfidentWrong += k.ConfidentWrong
 		s.took = append(s.took, k.took...)
@@ -404,10 +409,10 @@ func (rep report) print(out io.Writer, list bool) {
 	row := func(cells ...string) { line(strings.Join(cells, "\t")) }
 	crop := func(kind string) bool { return strings.HasSuffix(kind, "_crop") }
 	plateRow := func(k *figures) {
-		row(k.Kind, strconv.Itoa(k.Scenes), share(k.Found, k.Plates), share(k.Right, k.Texts), share(k.RightAlike, k.Texts),
+		row(k.Kind, strconv.Itoa(k.Scenes), share(k.Found, k.Plates), share(k.Right, k.Texts), share(k.RightAlike, k.Texts), share(k.KindRight, k.Right),
 			fmt.Sprintf("%d of %d", k.ConfidentWrong, k.Confident), fmt.Sprintf("%.0f / %.0f", k.P50MS, k.P95MS))
 	}
-	row("plates", "scenes", "found", "whole plate right", "with O=0, I=1", fmt.Sprintf("wrong at ≥ %.2f", confident), "ms p50 / p95")
+	row("plates", "scenes", "found", "whole plate right", "with O=0, I=1", "kind right", fmt.Sprintf("wrong at ≥ %.2f", confident), "ms p50 / p95")
 	for _, k := range rep.Kinds {
 		if k.Plates > 0 {
 			plateRow(k)
