@@ -89,11 +89,12 @@ func (r *reader) read(picture gocv.Mat, c Candidate, foreign float64) (best vote
 // vote reads the plate at every margin and adds up what each number got.
 func (r *reader) vote(picture gocv.Mat, c Candidate, rows int, foreign float64) (best vote, ok bool, err error) {
 	var votes []vote
+	read := 0
 	add := func(reading text.Reading, found bool) {
 		if !found {
 			return
 		}
-		p := math.Exp(reading.Log) / float64(len(margins))
+		p := math.Exp(reading.Log)
 		for i := range votes {
 			if votes[i].reading.Number == reading.Number && votes[i].reading.Form == reading.Form {
 				votes[i].score += p
@@ -115,12 +116,27 @@ func (r *reader) vote(picture gocv.Mat, c Candidate, rows int, foreign float64) 
 		if err != nil {
 			return best, false, err
 		}
-		add(r.decoder.Mainland(steps))
+		read++
+		mainland, ok := r.decoder.Mainland(steps)
+		add(mainland, ok)
+		if ok && mainland.Log > math.Log(agreed) {
+			if read == 2 && votes[0].score > 2*agreed {
+				break // both agree: the first vote is this number's
+			}
+			continue // hardly anything is left for a number from abroad
+		}
 		add(r.decoder.Overseas(steps))
+	}
+	for i := range votes {
+		votes[i].score /= float64(read)
 	}
 	best, ok = elect(votes, foreign)
 	return best, ok, nil
 }
+
+// agreed is the mean probability from which on two equal readings make a third
+// one needless.
+const agreed = 0.97
 
 // elect picks the most probable number. A foreign one must outdo the best
 // mainland one by the prior, and is only as sure as it does.

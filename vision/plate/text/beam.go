@@ -104,7 +104,7 @@ func (d *Decoder) Overseas(steps []float32) (Reading, bool) { return d.decode(&d
 const (
 	beamWidth = 24
 	never     = -1e30
-	tooSmall  = 1e-5 // of a symbol in a step
+	tooSmall  = 1e-4 // of a symbol in a step
 )
 
 // prefix is the beginning of a number, with the probability that the steps so
