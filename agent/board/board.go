@@ -296,7 +296,7 @@ func (b *Board) message(d decided) wire.IVSResult {
 	m := wire.NewResult(b.state.SN(), b.config.Device.Name, localIP(), d.at)
 	r := &m.AlarmInfoPlate.Result.PlateResult
 	for _, p := range d.result.Plates {
-		r.AddPlate(p.Text, int(p.Score*100+0.5), p.ColorType, p.Type, wire.Rect{Left: p.Box.Left, Top: p.Box.Top, Right: p.Box.Left + p.Box.Width, Bottom: p.Box.Top + p.Box.Height})
+		r.AddPlate(p.Text, percent(p.Score), p.ColorType, p.Type, wire.Rect{Left: p.Box.Left, Top: p.Box.Top, Right: p.Box.Left + p.Box.Width, Bottom: p.Box.Top + p.Box.Height})
 	}
 	r.TriggerType, r.Direction, r.PlateID = d.result.Trigger, 4, int64(d.result.Seq)
 	r.TimeUsed = int(time.Since(d.at).Microseconds())
@@ -306,6 +306,10 @@ func (b *Board) message(d decided) wire.IVSResult {
 	}
 	return m
 }
+
+// percent rounds down, so that a client's limit of 90 means what ours of 0.9
+// does.
+func percent(score float64) int { return int(score*100 + 1e-9) }
 
 // account is whom events belong to, 0 while the board is not bound.
 func (b *Board) account() int64 {
