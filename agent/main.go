@@ -209,18 +209,22 @@ func status(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	if s.Vision.Running {
 		vision = fmt.Sprintf("pid %d, %.1f frames/s, %d MiB, %d restarts", s.Vision.PID, s.Vision.Alive.FPS, s.Vision.RSSBytes>>20, s.Vision.Restarts)
 	}
+	wait := "no opening yet"
+	if s.Barrier.FrameP50MS > 0 {
+		wait = fmt.Sprintf("p50 %.1f ms, p95 %.1f ms", s.Barrier.FrameP50MS, s.Barrier.FrameP95MS)
+	}
 	_, err := fmt.Fprintf(out, `serial number  %s
 version        %s, up %s, %d MiB
 bound          %s
 broker         %s
 vision         %s
 barrier        %s, opened %d times, last decision: %s %s
-frame→barrier  p50 %.1f ms, p95 %.1f ms
+frame→barrier  %s
 whitelist      %d rows, %s
 faces          %d people
 outbox         %d events wait, %d acknowledged, %d dropped
 `, s.SN, s.Version, time.Duration(s.UptimeS)*time.Second, s.RSSBytes>>20, bound, broker, vision,
-		s.Barrier.State, s.Barrier.Opened, s.Barrier.LastPlate, s.Barrier.LastReason, s.Barrier.FrameP50MS, s.Barrier.FrameP95MS,
+		s.Barrier.State, s.Barrier.Opened, s.Barrier.LastPlate, s.Barrier.LastReason, wait,
 		s.Whitelist.Rows, s.Whitelist.Digest, s.Faces, s.Outbox.Waiting, s.Outbox.Acknowledged, s.Outbox.Dropped)
 	return err
 }

@@ -145,16 +145,9 @@ func (s *stills) Next(m *gocv.Mat) (Frame, error) {
 		return Frame{}, fmt.Errorf("cannot read a picture: %w", err)
 	}
 	frame := Frame{Monotonic(), filepath.Base(name)}
-	if len(b) == 0 {
-		return frame, fmt.Errorf("%s is empty", name)
-	}
-	picture, err := gocv.IMDecode(b, gocv.IMReadColor)
+	picture, err := Decode(b)
 	if err != nil {
-		return frame, fmt.Errorf("cannot decode %s: %w", name, err)
-	}
-	if picture.Empty() {
-		_ = picture.Close()
-		return frame, fmt.Errorf("%s is no picture that can be decoded", name)
+		return frame, fmt.Errorf("cannot use %s: %w", name, err)
 	}
 	_ = m.Close()
 	*m = picture

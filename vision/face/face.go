@@ -69,14 +69,11 @@ func (r *Recognizer) Close() {
 	_ = r.grey.Close()
 }
 
-// ErrPicture is a picture that is empty or not H×W×3 BGR, uint8.
-var ErrPicture = errors.New("the picture is empty or has not three channels of 8 bits")
-
 // Find returns the faces of a picture (H×W×3 BGR, uint8), the main one first,
 // without features.
 func (r *Recognizer) Find(picture gocv.Mat) ([]link.Face, error) {
-	if picture.Empty() || picture.Type() != gocv.MatTypeCV8UC3 {
-		return nil, ErrPicture
+	if err := nn.CheckPicture(picture); err != nil {
+		return nil, err
 	}
 	found, err := r.find(picture, 0)
 	if w, h := picture.Cols(), picture.Rows(); err != nil || len(found) > 0 || max(w, h) > 400 {
@@ -133,7 +130,7 @@ func boxes(scores, corners []float32, size image.Point, within image.Rectangle) 
 	slices.SortStableFunc(all, func(a, b link.Face) int { return cmp.Compare(b.Score, a.Score) })
 	var kept []link.Face
 	for _, f := range all {
-		if !slices.ContainsFunc(kept, func(o link.Face) bool { return overlap(o.Box, f.Box) > maxOverlap }) {
+		if !slices.ContainsFunc(kept, func(o link.Face) bool { return o.Box.Overlap(f.Box) > maxOverlap }) {
 			kept = append(kept, f)
 		}
 	}
@@ -144,14 +141,6 @@ func boxes(scores, corners []float32, size image.Point, within image.Rectangle) 
 // weight orders faces: the large one in front is the main one.
 func weight(f link.Face) float64 { return f.Score * float64(f.Box.Width*f.Box.Height) }
 
-func overlap(a, b link.Box) float64 {
-	ra := image.Rect(a.Left, a.Top, a.Left+a.Width, a.Top+a.Height)
-	rb := image.Rect(b.Left, b.Top, b.Left+b.Width, b.Top+b.Height)
-	both := ra.Intersect(rb)
-	inner := float64(both.Dx() * both.Dy())
-	return inner / (float64(a.Width*a.Height+b.Width*b.Height) - inner)
-}
-
 // template is where eyes, nose and mouth corners lie in the feature net's
 // input (ArcFace, Deng et al., 2019).
 var template = [5]quad.Point{{X: 38.2946, Y: 51.6963}, {X: 73.5318, Y: 51.5014}, {X: 56.0252, Y: 71.7366}, {X: 41.5493, Y: 92.3655}, {X: 70.7299, Y: 92.2041}}
@@ -159,8 +148,11 @@ var template = [5]quad.Point{{X: 38.2946, Y: 51.6963}, {X: 73.5318, Y: 51.5014},
 // Feature returns 512 values of length 1; their dot product with another
 // face's is the cosine similarity.
 func (r *Recognizer) Feature(picture gocv.Mat, box link.Box) ([]float32, error) {
-	if picture.Empty() || picture.Type() != gocv.MatTypeCV8UC3 || box.Width < 4 || box.Height < 4 {
-		return nil, ErrPicture
+	if err := nn.CheckPicture(picture); err != nil {
+		return nil, err
+	}
+	if box.Width < 4 || box.Height < 4 {
+		return nil, errors.New("the face is smaller than 4 pixels")
 	}
 	points, err := r.points(picture, box)
 	if err != nil {

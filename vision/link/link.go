@@ -30,6 +30,16 @@ type Box struct {
 	Height int `json:"height"`
 }
 
+// Overlap is the intersection of two boxes over their union, 0 to 1.
+func (b Box) Overlap(o Box) float64 {
+	w := min(b.Left+b.Width, o.Left+o.Width) - max(b.Left, o.Left)
+	h := min(b.Top+b.Height, o.Top+o.Height) - max(b.Top, o.Top)
+	if w <= 0 || h <= 0 {
+		return 0
+	}
+	return float64(w*h) / float64(b.Width*b.Height+o.Width*o.Height-w*h)
+}
+
 // Point is a corner in pixels.
 type Point struct {
 	X float64 `json:"x"`

@@ -25,6 +25,17 @@ type Input struct {
 	SwapRB bool
 }
 
+// ErrPicture is a picture that is empty or not H×W×3 BGR, uint8.
+var ErrPicture = errors.New("the picture is empty or has not three channels of 8 bits")
+
+// CheckPicture gives ErrPicture for what the recognisers cannot take.
+func CheckPicture(picture gocv.Mat) error {
+	if picture.Empty() || picture.Type() != gocv.MatTypeCV8UC3 {
+		return ErrPicture
+	}
+	return nil
+}
+
 // Net is one network with one input shape. It is not safe for concurrent use.
 type Net struct {
 	net   gocv.Net

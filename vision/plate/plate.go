@@ -5,7 +5,6 @@ package plate
 
 import (
 	"cmp"
-	"errors"
 	"image"
 	"image/color"
 	"math"
@@ -16,6 +15,7 @@ import (
 	"gocv.io/x/gocv"
 
 	"gatehouse/vision/link"
+	"gatehouse/vision/nn"
 	"gatehouse/vision/plate/quad"
 	"gatehouse/vision/plate/text"
 	"gatehouse/vision/warp"
@@ -60,15 +60,12 @@ func (r *Recognizer) Close() {
 	_ = r.padded.Close()
 }
 
-// ErrPicture is a picture that is empty or not H×W×3 BGR, uint8.
-var ErrPicture = errors.New("the picture is empty or has not three channels of 8 bits")
-
 // Recognize returns the plates of a picture (H×W×3 BGR, uint8), the main one
 // first.
 func (r *Recognizer) Recognize(picture gocv.Mat) ([]link.Plate, Times, error) {
 	var times Times
-	if picture.Empty() || picture.Type() != gocv.MatTypeCV8UC3 {
-		return nil, times, ErrPicture
+	if err := nn.CheckPicture(picture); err != nil {
+		return nil, times, err
 	}
 	begin := time.Now()
 	size := image.Pt(picture.Cols(), picture.Rows())

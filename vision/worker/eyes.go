@@ -8,6 +8,7 @@ import (
 
 	"gocv.io/x/gocv"
 
+	"gatehouse/hal/camera"
 	"gatehouse/vision/face"
 	"gatehouse/vision/link"
 	"gatehouse/vision/models"
@@ -109,20 +110,5 @@ func load(path string) (gocv.Mat, error) {
 	if err != nil {
 		return gocv.Mat{}, err
 	}
-	return decode(b)
-}
-
-func decode(b []byte) (gocv.Mat, error) {
-	if len(b) == 0 {
-		return gocv.Mat{}, errors.New("the picture is empty")
-	}
-	m, err := gocv.IMDecode(b, gocv.IMReadColor)
-	if err != nil {
-		return gocv.Mat{}, fmt.Errorf("cannot decode the picture: %w", err)
-	}
-	if m.Empty() {
-		_ = m.Close()
-		return gocv.Mat{}, errors.New("this is no picture that OpenCV can read (JPEG, PNG, BMP, WebP or TIFF), or it is damaged")
-	}
-	return m, nil
+	return camera.Decode(b)
 }

@@ -144,16 +144,6 @@ func readsAlike(text string, truths []string) bool {
 	return reads(alike.Replace(text), folded)
 }
 
-// overlap is intersection over union.
-func overlap(a, b link.Box) float64 {
-	w := min(a.Left+a.Width, b.Left+b.Width) - max(a.Left, b.Left)
-	h := min(a.Top+a.Height, b.Top+b.Height) - max(a.Top, b.Top)
-	if w <= 0 || h <= 0 {
-		return 0
-	}
-	return float64(w*h) / float64(a.Width*a.Height+b.Width*b.Height-w*h)
-}
-
 // minOverlap takes a result for the labelled plate; the labels of tilted
 // plates are upright boxes of the same centre, so it is low.
 const minOverlap = 0.3
@@ -181,7 +171,7 @@ func assign(r row, plates []link.Plate) []int {
 		best := minOverlap
 		pick := -1
 		for j, p := range plates {
-			if o := overlap(r.boxes[i], p.Box); !used[j] && o >= best {
+			if o := r.boxes[i].Overlap(p.Box); !used[j] && o >= best {
 				best, pick = o, j
 			}
 		}
