@@ -56,8 +56,12 @@ type Config struct {
 	Device Device `json:"device"`
 	// Camera is where pictures come from.
 	Camera Camera `json:"camera"`
+	// Capture is how the camera is opened and what is taken from it.
+	Capture Capture `json:"capture"`
 	// Vision is the recognition process and its limits.
 	Vision Vision `json:"vision"`
+	// Lane is the part of the picture that vehicles pass and what is told of them.
+	Lane Lane `json:"lane"`
 	// Gate says who may pass.
 	Gate Gate `json:"gate"`
 	// Barrier is how the barrier is driven.
@@ -187,9 +191,11 @@ type Delivery struct {
 // Default is a complete configuration: no camera, software barrier, strict gate.
 func Default() Config {
 	return Config{
-		Device: Device{Name: "Gatehouse", BoardVersion: 12378},
-		Camera: Camera{FPS: 15, Loop: true, StallTimeout: Duration(10 * time.Second)},
-		Vision: Vision{Plates: true, Faces: true, MaxRSSMiB: 1024, SilenceTimeout: Duration(15 * time.Second)},
+		Device:  Device{Name: "Gatehouse", BoardVersion: 12378},
+		Camera:  Camera{FPS: 15, Loop: true, StallTimeout: Duration(10 * time.Second)},
+		Capture: defaultCapture(),
+		Lane:    defaultLane(),
+		Vision:  Vision{Plates: true, Faces: true, MaxRSSMiB: 1024, SilenceTimeout: Duration(15 * time.Second)},
 		Gate: Gate{MinPlateScore: 0.9, SamePlate: Duration(10 * time.Second),
 			OpenByWhitelist: true, OpenByFace: true, MinFaceSimilarity: 0.45, RowCommands: true},
 		Barrier: Barrier{Driver: "software", Pulse: Duration(500 * time.Millisecond), CloseAfter: Duration(5 * time.Second),
@@ -278,6 +284,12 @@ func (c Config) Validate() error {
 		if r.bad {
 			return &ParamError{Pointer: r.pointer, What: r.what}
 		}
+	}
+	if err := c.Lane.validate(); err != nil {
+		return err
+	}
+	if err := c.Capture.validate(); err != nil {
+		return err
 	}
 	for name, topic := range c.MQTT.Topics {
 		if topic == "" || strings.ContainsAny(topic, "+#") {

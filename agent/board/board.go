@@ -47,6 +47,7 @@ type Board struct {
 	rebound  chan struct{} // the binding changed: connect anew
 
 	mu      sync.Mutex
+	early   early // guarded by mu, like what follows
 	online  bool
 	lastErr string
 	epoch   int64
@@ -90,9 +91,7 @@ func Open(c configs.Config, dir, program, version string, log *slog.Logger) (ope
 	}
 	b.vision = supervise.New(supervise.Options{
 		Program: program, Args: []string{"run"}, MaxRSS: int64(c.Vision.MaxRSSMiB) << 20, Silence: time.Duration(c.Vision.SilenceTimeout),
-		Settings: link.Settings{Camera: c.Camera.Source, FPS: c.Camera.FPS, Loop: c.Camera.Loop, StallMS: time.Duration(c.Camera.StallTimeout).Milliseconds(),
-			Models: c.Vision.Models, Plates: c.Vision.Plates, Faces: c.Vision.Faces, SamePlateMS: time.Duration(c.Gate.SamePlate).Milliseconds(),
-			PictureBytes: 64 << 10, CropBytes: 16 << 10, MinPlateScore: c.Gate.MinPlateScore},
+		Settings: visionSettings(c),
 		OnResult: b.onResult, OnFault: func(f link.Fault) { log.Error("vision reports a fault", "code", f.Code, "message", f.Message) }, Log: log})
 	return b, nil
 }
@@ -203,13 +202,9 @@ func (b *Board) onResult(r *link.Result) {
 		captured = now.Add(time.Duration(r.CaptureMonoNS - mono))
 	}
 	d := decided{result: r, at: captured}
-	if r.Trigger == wire.TriggerSoftware {
-		d.decision = gate.Decision{Reason: "triggered"} // the client asked to see, not to open
-		if len(r.Plates) > 0 {
-			d.decision.Plate = r.Plates[0].Text
-		}
-	} else {
-		d.decision = b.gate.Passage(r, captured, now)
+	b.decide(&d, now)
+	if r.Event == link.EventQuick {
+		b.notice(d)
 	}
 	b.results <- d
 }
@@ -226,6 +221,9 @@ func (b *Board) store(ctx context.Context) {
 				case d := <-b.results:
 					b.storeOne(d)
 				default:
+					for _, d := range b.unnoticed() {
+						b.storeOne(d)
+					}
 					return
 				}
 			}
@@ -239,6 +237,15 @@ func (b *Board) store(ctx context.Context) {
 func (b *Board) storeOne(d decided) {
 	account := b.account()
 	if account == 0 && b.config.MQTT.Broker == "" {
+		return
+	}
+	switch d.result.Event {
+	case link.EventLane:
+		return // the vendor's lanectrl_result is not spoken yet
+	case link.EventQuick:
+		if b.config.Lane.EarlyResult {
+			b.put(d, nameQuick, b.message(d), account, nil)
+		}
 		return
 	}
 	pictures := map[string][]byte{}
@@ -296,9 +303,9 @@ func (b *Board) message(d decided) wire.IVSResult {
 	m := wire.NewResult(b.state.SN(), b.config.Device.Name, localIP(), d.at)
 	r := &m.AlarmInfoPlate.Result.PlateResult
 	for _, p := range d.result.Plates {
-		r.AddPlate(p.Text, percent(p.Score), p.ColorType, p.Type, wire.Rect{Left: p.Box.Left, Top: p.Box.Top, Right: p.Box.Left + p.Box.Width, Bottom: p.Box.Top + p.Box.Height})
+		r.AddPlate(license(p), percent(p.Score), p.ColorType, p.Type, wire.Rect{Left: p.Box.Left, Top: p.Box.Top, Right: p.Box.Left + p.Box.Width, Bottom: p.Box.Top + p.Box.Height})
 	}
-	r.TriggerType, r.Direction, r.PlateID = d.result.Trigger, 4, int64(d.result.Seq)
+	r.TriggerType, r.Direction, r.PlateID = triggerType(d.result), d.result.Direction, int64(d.result.Seq)
 	r.TimeUsed = int(time.Since(d.at).Microseconds())
 	m.Gatehouse = &wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason}
 	if d.decision.Opened {

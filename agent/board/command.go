@@ -136,6 +136,9 @@ func (b *Board) once(d change.Delivery, act func() error) error {
 }
 
 func (b *Board) trigger(id string) error {
+	if !b.config.Lane.Software {
+		return errcode.New(errcode.NotSupported, "Triggers by clients are switched off on this board (lane.software)!")
+	}
 	if err := b.vision.Trigger(id); err != nil {
 		return errcode.New(errcode.RequestFailed, "The vision process does not run; is a camera configured?")
 	}

@@ -80,15 +80,19 @@ func (s *Supervisor) Status() Status {
 // ErrDown is a trigger while no child runs.
 var ErrDown = errors.New("the vision process is not running")
 
-// Trigger asks for a recognition now; its result carries id.
-func (s *Supervisor) Trigger(id string) error {
+// Trigger asks for a recognition now for a client; its result carries id.
+func (s *Supervisor) Trigger(id string) error { return s.TriggerBy(id, link.TriggerSoftware) }
+
+// TriggerBy asks for a recognition now; its result carries id and by, a
+// link.Trigger… constant.
+func (s *Supervisor) TriggerBy(id string, by int) error {
 	s.mu.Lock()
 	c := s.conn
 	s.mu.Unlock()
 	if c == nil {
 		return ErrDown
 	}
-	return c.Send(link.Message{Trigger: &link.Trigger{ID: id}})
+	return c.Send(link.Message{Trigger: &link.Trigger{ID: id, By: by}})
 }
 
 // Run keeps a child running until ctx ends.

@@ -75,6 +75,8 @@ type Hello struct {
 
 // Settings are the agent's first message.
 type Settings struct {
+	Lane          Lane    `json:"lane"`
+	Capture       Capture `json:"capture"`
 	Camera        string  `json:"camera"`
 	FPS           float64 `json:"fps"`
 	Loop          bool    `json:"loop"`
@@ -91,6 +93,7 @@ type Settings struct {
 // Trigger asks for a recognition now; its result has the same id.
 type Trigger struct {
 	ID string `json:"id"`
+	By int    `json:"by,omitempty"` // who asks: a Trigger… constant; 0: TriggerSoftware
 }
 
 // Alive is sent every second.
@@ -107,9 +110,26 @@ type Fault struct {
 	Message string `json:"message"`
 }
 
-// Result is one passage or one triggered recognition.
+// Votes is how far the frames of a passage agree on its plate.
+type Votes struct {
+	Frames int     `json:"frames"` // that read the plate
+	Share  float64 `json:"share"`  // of them, weighted by score, that read this text, 0–1
+}
+
+// Result is one passage, its early notice, one triggered recognition or one
+// event of the lane.
+//
+// A plate whose text is empty is one that nobody can read; a result without
+// plates is a vehicle without one, or a trigger that saw none.
 type Result struct {
 	Seq           uint64             `json:"seq"`
+	Event         string             `json:"event,omitempty"`         // an Event… constant; empty is EventPassage
+	LaneEvent     int                `json:"lane_event,omitempty"`    // of EventLane: a Lane… constant
+	Direction     int                `json:"direction,omitempty"`     // a Direction… constant
+	Passage       uint64             `json:"passage,omitempty"`       // the same in all results of one passage; 0: it belongs to none
+	BeginMonoNS   int64              `json:"begin_mono_ns,omitempty"` // CLOCK_MONOTONIC of the passage's first frame
+	EndMonoNS     int64              `json:"end_mono_ns,omitempty"`   // and of its last one so far
+	Votes         Votes              `json:"votes"`
 	CaptureMonoNS int64              `json:"capture_mono_ns"` // CLOCK_MONOTONIC when the frame came
 	Trigger       int                `json:"trigger"`         // vendor-mqtt.md, 6.3
 	TriggerID     string             `json:"trigger_id,omitempty"`

@@ -1,0 +1,165 @@
+package board
+
+import (
+	"time"
+
+	"gatehouse/agent/gate"
+	"gatehouse/configs"
+	"gatehouse/sync/wire"
+	"gatehouse/vision/link"
+)
+
+var directions = map[string]int{"left": link.DirectionLeft, "right": link.DirectionRight, "up": link.DirectionUp, "down": link.DirectionDown}
+
+// visionSettings is what the config says to the vision process.
+func visionSettings(c configs.Config) link.Settings {
+	l := c.Lane
+	return link.Settings{Camera: c.Camera.Source, FPS: c.Camera.FPS, Loop: c.Camera.Loop, StallMS: time.Duration(c.Camera.StallTimeout).Milliseconds(),
+		Models: c.Vision.Models, Plates: c.Vision.Plates, Faces: c.Vision.Faces, SamePlateMS: time.Duration(c.Gate.SamePlate).Milliseconds(),
+		PictureBytes: 64 << 10, CropBytes: 16 << 10, MinPlateScore: c.Gate.MinPlateScore,
+		Lane: link.Lane{Region: fractions(l.Region), TriggerLine: fractions(l.TriggerLine), Loop: fractions(l.Loop),
+			Direction: directions[l.Direction], MinPlateWidth: l.MinPlateWidth, Sensitivity: l.Sensitivity,
+			SettleMS: time.Duration(l.Settle).Milliseconds(), StayingMS: time.Duration(l.Staying).Milliseconds(),
+			TailGatingMS: time.Duration(l.TailGating).Milliseconds(), UTurn: l.UTurn, Passing: l.Passing,
+			NoPlate: l.NoPlate, Unreadable: l.Unreadable, NoVideo: !l.Video, TimedMS: time.Duration(l.Timed).Milliseconds()},
+		Capture: link.Capture{Transport: c.Capture.Transport, Format: c.Capture.Format, Width: c.Capture.Width, Height: c.Capture.Height,
+			Exposure: c.Capture.Exposure, FrameAgeMS: time.Duration(c.Capture.FrameAge).Milliseconds(), DayNight: c.Capture.DayNight}}
+}
+
+func fractions(points []configs.LanePoint) []link.Fraction {
+	var out []link.Fraction
+	for _, p := range points {
+		out = append(out, link.Fraction{X: p.X, Y: p.Y})
+	}
+	return out
+}
+
+// nameQuick is the vendor's early result (vendor-mqtt.md, 4.2).
+const nameQuick = "quick_ivs_result"
+
+// finalWait is how long the final result of a passage may be away after its
+// early notice before the notice is stored in its place: a vehicle that the
+// barrier was opened for is never left out, even if the vision process dies.
+const finalWait = 15 * time.Second
+
+// early keeps what the gate did on passages whose final result is still to
+// come. It is guarded by Board.mu.
+type early map[uint64]*waiting
+
+type waiting struct {
+	decided
+	timer *time.Timer
+}
+
+// notice keeps the decision about an early notice until its final result.
+func (b *Board) notice(d decided) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := &waiting{decided: d}
+	if b.early == nil {
+		b.early = early{}
+	}
+	if old := b.early[d.result.Passage]; old != nil {
+		old.timer.Stop()
+	}
+	b.early[d.result.Passage] = w
+	w.timer = time.AfterFunc(finalWait, func() {
+		b.mu.Lock()
+		mine := b.early[d.result.Passage] == w
+		if mine {
+			delete(b.early, d.result.Passage)
+		}
+		b.mu.Unlock()
+		if mine {
+			select {
+			case b.results <- unfinished(d):
+			case <-time.After(finalWait): // the board is ending
+			}
+		}
+	})
+}
+
+// unfinished makes an early notice the passage's only result.
+func unfinished(d decided) decided {
+	r := *d.result
+	r.Event = link.EventPassage
+	d.result = &r
+	return d
+}
+
+// noticed takes out what the gate did on the passage's early notice.
+func (b *Board) noticed(passage uint64) (decided, bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	w := b.early[passage]
+	if passage == 0 || w == nil {
+		return decided{}, false
+	}
+	w.timer.Stop()
+	delete(b.early, passage)
+	return w.decided, true
+}
+
+// unnoticed takes out all notices whose final result has not come.
+func (b *Board) unnoticed() (all []decided) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for passage, w := range b.early {
+		w.timer.Stop()
+		delete(b.early, passage)
+		all = append(all, unfinished(w.decided))
+	}
+	return all
+}
+
+// decide is the hot path: what the gate does about a result. A passage is
+// decided on its early notice; its final result is decided anew only if more
+// frames made another plate of it and the barrier was not opened before.
+func (b *Board) decide(d *decided, now time.Time) {
+	r := d.result
+	switch r.Event {
+	case link.EventLane:
+		d.decision = gate.Decision{Reason: "lane_event"}
+		return
+	case link.EventTrigger:
+		if r.Trigger == link.TriggerVideo { // of the timer
+			d.decision = gate.Decision{Reason: "triggered", Plate: firstPlate(r)}
+			return
+		}
+	case link.EventPassage, "":
+		if before, ok := b.noticed(r.Passage); ok && (before.decision.Opened || firstPlate(before.result) == firstPlate(r)) {
+			faces := d.decision.Faces
+			d.decision = before.decision
+			d.decision.Faces = faces
+			return
+		}
+	}
+	if r.Trigger == link.TriggerSoftware { // the client asked to see, not to open
+		d.decision = gate.Decision{Reason: "triggered", Plate: firstPlate(r)}
+		return
+	}
+	d.decision = b.gate.Passage(r, d.at, now)
+}
+
+func firstPlate(r *link.Result) string {
+	if len(r.Plates) == 0 {
+		return ""
+	}
+	return r.Plates[0].Text
+}
+
+// triggerType is the vendor's (vendor-mqtt.md, 6.3).
+func triggerType(r *link.Result) int {
+	if r.Event == link.EventLane {
+		return r.LaneEvent
+	}
+	return r.Trigger
+}
+
+// license is what the vendor's messages call a plate that cannot be read.
+func license(p link.Plate) string {
+	if p.Text == "" {
+		return wire.PlateNone
+	}
+	return p.Text
+}

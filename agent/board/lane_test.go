@@ -1,0 +1,84 @@
+package board
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"gatehouse/configs"
+	"gatehouse/vision/link"
+)
+
+// The barrier opens on the early notice, once; the final result says so.
+func TestAPassageOpensOnce(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	if _, code := order(t, b, "white_list_operator", "1", `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1}}`); code != 0 {
+		t.Fatal(code)
+	}
+	result := func(event, text string, passage uint64) decided {
+		b.onResult(&link.Result{Event: event, Trigger: link.TriggerVideo, Passage: passage, Plates: []link.Plate{{Text: text, Score: 1}}, CaptureMonoNS: monotonic()})
+		return <-b.results
+	}
+	for i, c := range []struct {
+		event, text string
+		passage     uint64
+		opened      bool // as the result says
+		times       int  // that the gate has opened since the start
+	}{
+		{link.EventQuick, "A1", 1, true, 1},
+		{link.EventPassage, "A1", 1, true, 1},
+		{link.EventQuick, "A2", 2, false, 1},
+		{link.EventPassage, "A1", 2, true, 2}, // more frames made a listed plate of it
+		{link.EventQuick, "A1", 3, true, 3},
+		{link.EventPassage, "A2", 3, true, 3}, // it was opened for: that is not unsaid
+		{link.EventPassage, "A1", 4, true, 4}, // without an early notice
+		{link.EventLane, "A1", 4, false, 4},
+		{link.EventTrigger, "A1", 0, false, 4}, // of the timer
+	} {
+		d := result(c.event, c.text, c.passage)
+		if d.decision.Opened != c.opened || b.gate.Status().Opened != c.times {
+			t.Errorf("%d: opened %v, %d times; want %v, %d", i, d.decision.Opened, b.gate.Status().Opened, c.opened, c.times)
+		}
+	}
+	if len(b.early) != 0 {
+		t.Errorf("%d notices are kept", len(b.early))
+	}
+}
+
+// A notice whose final result never comes is stored in its place.
+func TestANoticeWithoutEndIsStored(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &Board{results: make(chan decided, 4)}
+		notice := decided{result: &link.Result{Event: link.EventQuick, Passage: 9}}
+		b.notice(notice)
+		b.notice(decided{result: &link.Result{Event: link.EventQuick, Passage: 10}})
+		if _, ok := b.noticed(10); !ok {
+			t.Error("the notice is lost")
+		}
+		time.Sleep(finalWait + time.Second)
+		synctest.Wait()
+		select {
+		case d := <-b.results:
+			if d.result.Event != link.EventPassage || d.result.Passage != 9 || notice.result.Event != link.EventQuick {
+				t.Errorf("%+v", d.result)
+			}
+		default:
+			t.Error("the passage is lost")
+		}
+		b.notice(notice)
+		if left := b.unnoticed(); len(left) != 1 || len(b.early) != 0 {
+			t.Errorf("%d notices at the end, %d kept", len(left), len(b.early))
+		}
+	})
+}
+
+func TestVisionSettings(t *testing.T) {
+	c := configs.Default()
+	c.Lane.Direction, c.Lane.Region = "down", []configs.LanePoint{{X: .1}, {X: .9}, {Y: 1}}
+	c.Lane.Staying, c.Lane.Video = configs.Duration(time.Minute), false
+	s := visionSettings(c)
+	if s.Lane.Direction != link.DirectionDown || len(s.Lane.Region) != 3 || s.Lane.Region[0].X != .1 || s.Lane.StayingMS != 60_000 || !s.Lane.NoVideo || s.Capture.FrameAgeMS != 1000 {
+		t.Errorf("%+v", s)
+	}
+}

@@ -1,0 +1,72 @@
+package link
+
+// Events of a Result.
+const (
+	EventPassage = "passage" // the one final result of a vehicle or a face
+	EventQuick   = "quick"   // the same passage's early notice: its plate is sure; no pictures
+	EventTrigger = "trigger" // the answer to a Trigger
+	EventLane    = "lane"    // something that a vehicle does, see Result.LaneEvent
+)
+
+// Triggers of a Result (vendor-mqtt.md, 6.3).
+const (
+	TriggerVideo    = 1
+	TriggerInput    = 2
+	TriggerSoftware = 4
+	TriggerLoop     = 8
+)
+
+// Lane events (vendor-mqtt.md, 6.3).
+const (
+	LaneStaying      = 64
+	LaneStayingEnded = 65
+	LaneUTurn        = 66
+	LanePassing      = 67
+	LaneTailGating   = 68
+)
+
+// Directions in the picture (vendor-mqtt.md, 6.4); down is towards the camera.
+const (
+	DirectionUnknown = 0
+	DirectionLeft    = 1
+	DirectionRight   = 2
+	DirectionUp      = 3
+	DirectionDown    = 4
+)
+
+// Fraction is a point of the picture: 0,0 its left top, 1,1 its right bottom.
+type Fraction struct {
+	X float64 `json:"x"`
+	Y float64 `json:"y"`
+}
+
+// Lane is what of the picture is looked at and what is told of it. Its zero
+// value looks at every frame's whole picture.
+type Lane struct {
+	Region        []Fraction `json:"region,omitempty"`          // polygon; empty: the whole picture
+	TriggerLine   []Fraction `json:"trigger_line,omitempty"`    // two points; empty: none
+	Loop          []Fraction `json:"loop,omitempty"`            // polygon; empty: none
+	Direction     int        `json:"direction,omitempty"`       // the only one that is a passage; 0: any
+	MinPlateWidth float64    `json:"min_plate_width,omitempty"` // fraction of the picture's width
+	Sensitivity   int        `json:"sensitivity,omitempty"`     // of motion, 1 to 100; 0: every frame is looked at
+	SettleMS      int64      `json:"settle_ms,omitempty"`       // how long a better picture is waited for once the plate is sure
+	StayingMS     int64      `json:"staying_ms,omitempty"`      // 0: staying is not told
+	TailGatingMS  int64      `json:"tail_gating_ms,omitempty"`  // 0: tail-gating is not told
+	UTurn         bool       `json:"u_turn,omitempty"`
+	Passing       bool       `json:"passing,omitempty"`
+	NoPlate       bool       `json:"no_plate,omitempty"`   // vehicles without plate are told
+	Unreadable    bool       `json:"unreadable,omitempty"` // plates that cannot be read are told
+	NoVideo       bool       `json:"no_video,omitempty"`   // only triggers are answered
+	TimedMS       int64      `json:"timed_ms,omitempty"`   // a look every so often; 0: none
+}
+
+// Capture is how a camera is opened.
+type Capture struct {
+	Transport  string `json:"transport,omitempty"` // of RTSP: tcp or udp; empty is tcp
+	Format     string `json:"format,omitempty"`    // of V4L2: MJPG, YUYV, …; empty: the camera's
+	Width      int    `json:"width,omitempty"`     // of V4L2; 0: the camera's
+	Height     int    `json:"height,omitempty"`
+	Exposure   int    `json:"exposure,omitempty"`     // of V4L2, in 100 µs; 0: automatic
+	FrameAgeMS int64  `json:"frame_age_ms,omitempty"` // older frames are dropped; 0: none is
+	DayNight   string `json:"day_night,omitempty"`    // program that is called with day or night
+}
