@@ -174,11 +174,11 @@ func create(path string) error {
 	if err := errors.Join(db.Sync(), db.Close()); err != nil {
 		return fmt.Errorf("cannot create %s: %w", path, err)
 	}
-	return rename(temporary, path)
+	return Rename(temporary, path)
 }
 
-// rename moves a synced file into place and syncs the directory.
-func rename(from, to string) error {
+// Rename moves a synced file into place and syncs the directory.
+func Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
@@ -201,7 +201,7 @@ func WriteFileAtomic(path string, data []byte, perm os.FileMode) error {
 	if err := errors.Join(err, f.Chmod(perm), f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
-	if err := rename(f.Name(), path); err != nil {
+	if err := Rename(f.Name(), path); err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
 	return nil
