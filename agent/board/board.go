@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -28,7 +29,7 @@ import (
 
 // Board is a running board.
 type Board struct {
-	config  configs.Config
+	current atomic.Pointer[configs.Config] // in force; replaced whole
 	version string
 	log     *slog.Logger
 	begin   time.Time
@@ -59,8 +60,9 @@ func Open(c configs.Config, dir, program, version string, log *slog.Logger) (ope
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the state directory: %w", err)
 	}
-	b := &Board{config: c, version: version, log: log, begin: time.Now(), commands: make(chan inbound, 64),
+	b := &Board{version: version, log: log, begin: time.Now(), commands: make(chan inbound, 64),
 		results: make(chan decided, 64), rebound: make(chan struct{}, 1)}
+	b.current.Store(&c)
 	defer func() {
 		if err != nil {
 			b.Close()
@@ -95,6 +97,10 @@ func Open(c configs.Config, dir, program, version string, log *slog.Logger) (ope
 		OnResult: b.onResult, OnFault: func(f link.Fault) { log.Error("vision reports a fault", "code", f.Code, "message", f.Message) }, Log: log})
 	return b, nil
 }
+
+// config is what is in force at this moment. It is not changed once stored: a
+// caller that needs several settings that belong together keeps the pointer.
+func (b *Board) config() *configs.Config { return b.current.Load() }
 
 // newBarrier makes the driver that the config names.
 func newBarrier(c configs.Barrier) (barrier.Driver, error) {
@@ -177,7 +183,7 @@ func (b *Board) Close() {
 // Run runs the board until ctx ends.
 func (b *Board) Run(ctx context.Context) error {
 	var wait sync.WaitGroup
-	if b.config.Camera.Source != "" {
+	if b.config().Camera.Source != "" {
 		wait.Go(func() { b.vision.Run(ctx) })
 	}
 	wait.Go(func() { b.store(ctx) })
@@ -236,14 +242,14 @@ func (b *Board) store(ctx context.Context) {
 // binds the board later has no right to see who came by before: it is not kept.
 func (b *Board) storeOne(d decided) {
 	account := b.account()
-	if account == 0 && b.config.MQTT.Broker == "" {
+	if account == 0 && b.config().MQTT.Broker == "" {
 		return
 	}
 	switch d.result.Event {
 	case link.EventLane:
 		return // the vendor's lanectrl_result is not spoken yet
 	case link.EventQuick:
-		if b.config.Lane.EarlyResult {
+		if b.config().Lane.EarlyResult {
 			b.put(d, nameQuick, b.message(d), account, nil)
 		}
 		return
@@ -289,7 +295,7 @@ const maxFaces = 8
 // faceMessage tells whom face i is of; features stay on the board.
 func (b *Board) faceMessage(d decided, i int) wire.FaceResult {
 	f, who := d.result.Faces[i], d.decision.Faces[i]
-	m := wire.FaceResult{UserID: who.Name, UserName: who.Name, Similarity: who.Similarity, Threshold: b.config.Gate.MinFaceSimilarity,
+	m := wire.FaceResult{UserID: who.Name, UserName: who.Name, Similarity: who.Similarity, Threshold: b.config().Gate.MinFaceSimilarity,
 		Location: wire.Rect{Left: f.Box.Left, Top: f.Box.Top, Right: f.Box.Left + f.Box.Width, Bottom: f.Box.Top + f.Box.Height},
 		Decision: wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason}, GioOuts: []wire.RelayAction{}}
 	if d.decision.Opened {
@@ -300,7 +306,7 @@ func (b *Board) faceMessage(d decided, i int) wire.FaceResult {
 
 // message is a result in the vendor's form, without pictures.
 func (b *Board) message(d decided) wire.IVSResult {
-	m := wire.NewResult(b.state.SN(), b.config.Device.Name, localIP(), d.at)
+	m := wire.NewResult(b.state.SN(), b.config().Device.Name, localIP(), d.at)
 	r := &m.AlarmInfoPlate.Result.PlateResult
 	for _, p := range d.result.Plates {
 		r.AddPlate(license(p), percent(p.Score), p.ColorType, p.Type, wire.Rect{Left: p.Box.Left, Top: p.Box.Top, Right: p.Box.Left + p.Box.Width, Bottom: p.Box.Top + p.Box.Height})
@@ -366,7 +372,7 @@ func (b *Board) connect(ctx context.Context) {
 		go func() {
 			defer close(ended)
 			backoff := session.DefaultBackoff()
-			backoff.Max = time.Duration(b.config.MQTT.BackoffMax)
+			backoff.Max = time.Duration(b.config().MQTT.BackoffMax)
 			_ = session.Run(once, backoff, func() (session.Options, error) { return b.connection(once) }, b.onState)
 		}()
 		select {

@@ -75,7 +75,7 @@ func (b *Board) carryOut(topic string, cmd wire.Command) (any, error) {
 		})
 	case wire.NameGateOpen:
 		return nil, b.once(d, func() error {
-			return b.gate.Command(0, 2, time.Duration(b.config.Barrier.Pulse), time.Now())
+			return b.gate.Command(0, 2, time.Duration(b.config().Barrier.Pulse), time.Now())
 		})
 	case wire.NameIVSTrigger:
 		return nil, b.trigger(cmd.ID)
@@ -136,7 +136,7 @@ func (b *Board) once(d change.Delivery, act func() error) error {
 }
 
 func (b *Board) trigger(id string) error {
-	if !b.config.Lane.Software {
+	if !b.config().Lane.Software {
 		return errcode.New(errcode.NotSupported, "Triggers by clients are switched off on this board (lane.software)!")
 	}
 	if err := b.vision.Trigger(id); err != nil {
@@ -147,7 +147,7 @@ func (b *Board) trigger(id string) error {
 
 // rows is the vendor's white_list_operator.
 func (b *Board) rows(cmd wire.Command) (any, error) {
-	if !b.config.Gate.RowCommands {
+	if !b.config().Gate.RowCommands {
 		return nil, errcode.New(errcode.NotSupported, "Row commands are switched off on this board!")
 	}
 	w, err := wire.ParseWhitelistOperator(cmd.Body)

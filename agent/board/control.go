@@ -60,8 +60,8 @@ func (b *Board) Status() Status {
 		s.Bound.AccountID, s.Bound.GroupID, s.Bound.Cloud = bound.Body.AccountID, bound.Body.GroupID, bound.Cloud
 		s.Broker.URL = bound.Body.Broker.URL
 	}
-	if b.config.MQTT.Broker != "" {
-		s.Broker.URL = b.config.MQTT.Broker
+	if b.config().MQTT.Broker != "" {
+		s.Broker.URL = b.config().MQTT.Broker
 	}
 	b.mu.Lock()
 	s.Broker.Online, s.Broker.LastError = b.online, b.lastErr

@@ -50,8 +50,8 @@ func (b *Board) enrol(ctx context.Context, in FaceRequest) error {
 	ctx, cancel := context.WithTimeout(ctx, enrolWait)
 	defer cancel()
 	args := []string{"detect", "--json", "--features"}
-	if b.config.Vision.Models != "" {
-		args = append(args, "--models", b.config.Vision.Models)
+	if b.config().Vision.Models != "" {
+		args = append(args, "--models", b.config().Vision.Models)
 	}
 	cmd := exec.CommandContext(ctx, b.program, append(args, in.File)...)
 	out, err := cmd.Output()

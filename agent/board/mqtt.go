@@ -25,7 +25,7 @@ type inbound struct {
 
 // topics are those of the configured layout.
 func (b *Board) topics() (wire.Topics, error) {
-	return wire.NewTopics(wire.Layout(b.config.MQTT.Layout), b.state.SN(), b.config.MQTT.Topics)
+	return wire.NewTopics(wire.Layout(b.config().MQTT.Layout), b.state.SN(), b.config().MQTT.Topics)
 }
 
 // connection gives the options of the next connection.
@@ -49,8 +49,8 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 	if bound.Body != nil {
 		o.URL, o.Username, o.Password, o.CA = bound.Body.Broker.URL, bound.Body.Broker.Username, bound.Body.Broker.Password, []byte(bound.Body.Broker.CA)
 	}
-	if b.config.MQTT.Broker != "" {
-		o.URL = b.config.MQTT.Broker
+	if b.config().MQTT.Broker != "" {
+		o.URL = b.config().MQTT.Broker
 	}
 	if o.URL == "" {
 		return session.Options{}, errNotBound
@@ -91,7 +91,7 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 		case <-ctx.Done():
 		}
 	}
-	byCloud := b.config.Delivery.Ack == "cloud" || b.config.Delivery.Ack == "" && bound.Body != nil
+	byCloud := b.config().Delivery.Ack == "cloud" || b.config().Delivery.Ack == "" && bound.Body != nil
 	o.OnUp = func(ctx context.Context, c *session.Conn) {
 		conns <- c
 		b.live(ctx, c, topics, epoch, byCloud)
@@ -101,7 +101,7 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 
 // up wraps a payload in the envelope.
 func (b *Board) up(name string, payload any, id *wire.EventID) wire.Up {
-	return wire.Up{ID: wire.NewID(), BV: b.config.Device.BoardVersion, SN: b.state.SN(), Name: name, Version: wire.Version, Timestamp: time.Now().Unix(), Payload: payload, Event: id}
+	return wire.Up{ID: wire.NewID(), BV: b.config().Device.BoardVersion, SN: b.state.SN(), Name: name, Version: wire.Version, Timestamp: time.Now().Unix(), Payload: payload, Event: id}
 }
 
 func (b *Board) publish(ctx context.Context, c *session.Conn, topic string, m any) error {
@@ -125,7 +125,7 @@ func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, e
 		defer close(delivered)
 		b.deliver(ctx, c, topics, byCloud)
 	}()
-	tick := time.NewTicker(time.Duration(b.config.MQTT.KeepAlive))
+	tick := time.NewTicker(time.Duration(b.config().MQTT.KeepAlive))
 	defer tick.Stop()
 	for running := true; running; {
 		select {
@@ -145,7 +145,7 @@ func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, e
 
 func (b *Board) birth(epoch int64) wire.Birth {
 	s := b.outbox.Stats()
-	m := wire.Birth{Boot: s.Boot, Epoch: epoch, AgentVersion: b.version, BoardVersion: b.config.Device.BoardVersion, Models: b.vision.Status().Hello.Models,
+	m := wire.Birth{Boot: s.Boot, Epoch: epoch, AgentVersion: b.version, BoardVersion: b.config().Device.BoardVersion, Models: b.vision.Status().Hello.Models,
 		StateDigest: map[string]string{"whitelist": b.state.Whitelist.Digest()}, LastSeq: s.LastSeq, OldestSeq: b.outbox.Oldest(), Changes: []wire.ChangeState{}}
 	changes, err := b.engine.States()
 	if err != nil {
@@ -163,7 +163,7 @@ const ackWait = 30 * time.Second
 
 // deliver publishes what waits, live before backlog, within the token bucket.
 func (b *Board) deliver(ctx context.Context, c *session.Conn, topics wire.Topics, byCloud bool) {
-	limit := rate.NewLimiter(rate.Limit(b.config.Delivery.EventsPerSecond), b.config.Delivery.Burst)
+	limit := rate.NewLimiter(rate.Limit(b.config().Delivery.EventsPerSecond), b.config().Delivery.Burst)
 	sent := map[eventKey]time.Time{}
 	for {
 		added := b.outbox.Added()

@@ -146,6 +146,7 @@ func ParseWhitelistOperator(body []byte) (WhitelistOperator, error) {
 // Signature signs a change's content (management.md).
 type Signature struct {
 	KeyID     string `json:"key_id"`
+	Scope     string `json:"scope,omitempty"` // a serial number or "group:{id}"; empty: the board
 	Sequence  uint64 `json:"sequence"`
 	NotBefore int64  `json:"not_before"`
 	Sig       string `json:"sig"`
