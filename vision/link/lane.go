@@ -40,6 +40,22 @@ type Fraction struct {
 	Y float64 `json:"y"`
 }
 
+// Within reports whether a point of the picture lies in a polygon (even-odd
+// rule); no polygon is the whole picture.
+func Within(polygon []Fraction, p Fraction) bool {
+	if len(polygon) < 3 {
+		return true
+	}
+	in := false
+	for i, a := range polygon {
+		b := polygon[(i+1)%len(polygon)]
+		if (a.Y > p.Y) != (b.Y > p.Y) && p.X < a.X+(p.Y-a.Y)/(b.Y-a.Y)*(b.X-a.X) {
+			in = !in
+		}
+	}
+	return in
+}
+
 // Lane is what of the picture is looked at and what is told of it. Its zero
 // value looks at every frame's whole picture.
 type Lane struct {

@@ -1,0 +1,268 @@
+package track
+
+import (
+	"math"
+	"slices"
+	"time"
+
+	"gatehouse/vision/link"
+)
+
+// Shot is a picture that is kept for as long as somebody needs it.
+type Shot interface {
+	Keep()
+	Drop()
+}
+
+// View is what was seen in one frame.
+type View struct {
+	At            int64 // CLOCK_MONOTONIC, ns
+	Width, Height int
+	Plates        []link.Plate
+	Quality       []float64 // of each plate's picture, any scale
+	Shot          Shot
+}
+
+// Note is something that the lane has to tell.
+type Note struct {
+	Event      string // a link.Event… constant but EventTrigger
+	LaneEvent  int
+	Passage    uint64
+	Plate      link.Plate // Text is empty where it cannot be read
+	Votes      link.Votes
+	Direction  int
+	Begin, End int64 // CLOCK_MONOTONIC, ns
+	// Shot is the picture in which Plate is where Plate says; nil in an early
+	// notice. Who takes the note drops it.
+	Shot   Shot
+	ShotAt int64
+}
+
+// LaneOptions of a Lane.
+type LaneOptions struct {
+	link.Lane
+	// Need, Lead and Frames say when a text is sure: the sum of its frames'
+	// scores, by how much that is above the next text's, and how many frames.
+	Need, Lead float64
+	Frames     int
+	// MinScore is what the gate asks for. A text whose frames all stay below it
+	// needs twice the sum; one that never becomes sure is told below it.
+	MinScore float64
+	// Lost is after how long out of sight a passage is over.
+	Lost time.Duration
+	// Same is how long the same plate is not told again after it was last seen.
+	Same time.Duration
+}
+
+// Lane follows the plates of the vehicles that pass and tells each passage
+// once. It is not safe for concurrent use.
+type Lane struct {
+	o      LaneOptions
+	paths  []*passage
+	seen   map[string]int64 // plates told, when last seen
+	rested []resting
+	last   struct { // the passage told last
+		at        int64
+		id        uint64
+		text      string
+		direction int
+	}
+	looked int64 // when the last frame was
+	ids    uint64
+}
+
+// passage is one vehicle on its way.
+type passage struct {
+	id        uint64
+	begin, at int64 // ns
+	votes     votes
+	frames    int
+	course    course
+	best      float64 // quality of shot
+	shot      Shot
+	shotAt    int64
+	shotPlate link.Plate
+	triggered bool  // over the line or in the loop, where there is one
+	told      int64 // when it became sure; 0: not yet
+	finished  bool  // its result is given, or it shall have none
+	silent    bool  // it shall have none: it was told before
+	staying   bool
+	turned    bool
+}
+
+// resting is a vehicle that stood when it was last seen.
+type resting struct {
+	box  link.Box
+	text string
+	at   int64
+}
+
+// restFor is how long a vehicle that stood still is known in its place although
+// its plate cannot be read for a while.
+const restFor = 30 * time.Second
+
+// NewLane makes a lane without vehicles.
+func NewLane(o LaneOptions) *Lane { return &Lane{o: o, seen: map[string]int64{}} }
+
+// Frame takes what is seen in the next frame and gives what is to be told. At
+// may not go back.
+func (l *Lane) Frame(v View) []Note {
+	l.looked = v.At
+	l.forget(v.At)
+	for i, p := range l.match(v) {
+		if p != nil {
+			l.see(p, v, i)
+		}
+	}
+	return l.tell(v)
+}
+
+// Still says that nothing has moved since the last frame: what was there is
+// there yet.
+func (l *Lane) Still(v View) []Note {
+	for _, p := range l.paths {
+		if p.at == l.looked {
+			p.at = v.At
+			l.refresh(p)
+		}
+	}
+	l.looked = v.At
+	l.forget(v.At)
+	return l.tell(v)
+}
+
+// Open reports whether a vehicle is there that has not been told of yet.
+func (l *Lane) Open() bool {
+	return slices.ContainsFunc(l.paths, func(p *passage) bool { return !p.finished })
+}
+
+// Busy reports whether a plate was seen since the given time.
+func (l *Lane) Busy(since int64) bool {
+	return slices.ContainsFunc(l.paths, func(p *passage) bool { return p.at >= since })
+}
+
+// End gives what is to be told when no more frames come.
+func (l *Lane) End() []Note {
+	var notes []Note
+	for _, p := range l.paths {
+		notes = append(notes, l.end(p)...)
+	}
+	l.paths = nil
+	return notes
+}
+
+func (l *Lane) forget(at int64) {
+	for text, last := range l.seen {
+		if at-last > int64(l.o.Same) {
+			delete(l.seen, text)
+		}
+	}
+	l.rested = slices.DeleteFunc(l.rested, func(r resting) bool { return at-r.at > int64(restFor) })
+}
+
+// match gives each plate the passage that it continues, a new one, or nil where
+// it does not count: nearest pairs first.
+func (l *Lane) match(v View) []*passage {
+	type pair struct {
+		plate    int
+		path     *passage
+		distance float64
+	}
+	var pairs []pair
+	out := make([]*passage, len(v.Plates))
+	counts := make([]bool, len(v.Plates))
+	for i, s := range v.Plates {
+		counts[i] = float64(s.Box.Width) >= l.o.MinPlateWidth*float64(v.Width) && link.Within(l.o.Region, foot(s.Box, v.Width, v.Height))
+		if !counts[i] {
+			continue
+		}
+		for _, p := range l.paths {
+			d := apart(p.course.expected(v.At), s.Box)
+			if s.Text != "" && p.votes.texts[s.Text] != nil {
+				d = min(d/4, 1)
+			}
+			if d < 1.5 {
+				pairs = append(pairs, pair{i, p, d})
+			}
+		}
+	}
+	slices.SortStableFunc(pairs, func(a, b pair) int {
+		if a.distance < b.distance {
+			return -1
+		}
+		return 1
+	})
+	taken := map[*passage]bool{}
+	for _, c := range pairs {
+		if out[c.plate] == nil && !taken[c.path] {
+			out[c.plate], taken[c.path] = c.path, true
+		}
+	}
+	for i := range out {
+		if out[i] == nil && counts[i] {
+			out[i] = l.begin(v, i)
+		}
+	}
+	return out
+}
+
+// apart is the distance of two boxes' centres in sizes of the larger one;
+// things whose sizes differ more than twofold are not the same.
+func apart(a, b link.Box) float64 {
+	if size(a) > 2*size(b) || size(b) > 2*size(a) {
+		return math.Inf(1)
+	}
+	ax, ay := centre(a)
+	bx, by := centre(b)
+	return math.Hypot(ax-bx, ay-by) / max(size(a), size(b))
+}
+
+func (l *Lane) begin(v View, i int) *passage {
+	l.ids = max(l.ids+1, uint64(v.At))
+	p := &passage{id: l.ids, begin: v.At, votes: votes{texts: map[string]*ballot{}}}
+	p.course.start(v.Plates[i].Box, v.At)
+	p.triggered = len(l.o.TriggerLine) < 2 && len(l.o.Loop) < 3
+	l.paths = append(l.paths, p)
+	return p
+}
+
+// see adds a sight to a passage.
+func (l *Lane) see(p *passage, v View, i int) {
+	s := v.Plates[i]
+	before := foot(p.course.last, v.Width, v.Height)
+	p.frames++
+	p.at = v.At
+	p.course.add(s.Box, v.At)
+	now := foot(s.Box, v.Width, v.Height)
+	switch {
+	case p.triggered:
+	case len(l.o.Loop) >= 3:
+		p.triggered = link.Within(l.o.Loop, now)
+	case crosses(l.o.TriggerLine[0], l.o.TriggerLine[1], before, now):
+		p.triggered = true
+	}
+	if s.Text != "" {
+		p.votes.add(s)
+	}
+	l.refresh(p)
+	quality := 0.
+	if i < len(v.Quality) {
+		quality = v.Quality[i] * (.1 + s.Score)
+	}
+	if !p.finished && v.Shot != nil && (p.shot == nil || quality > p.best*1.05) {
+		v.Shot.Keep()
+		if p.shot != nil {
+			p.shot.Drop()
+		}
+		p.shot, p.shotAt, p.shotPlate, p.best = v.Shot, v.At, s, quality
+	}
+}
+
+// refresh keeps a plate that was told known for as long as it is seen.
+func (l *Lane) refresh(p *passage) {
+	for text := range p.votes.texts {
+		if last, ok := l.seen[text]; ok && last < p.at {
+			l.seen[text] = p.at
+		}
+	}
+}

@@ -1,0 +1,343 @@
+package track
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"gatehouse/vision/link"
+)
+
+const (
+	frame  = 100 * time.Millisecond
+	width  = 1280
+	height = 720
+)
+
+func laneOptions(lane link.Lane) LaneOptions {
+	if lane.SettleMS == 0 {
+		lane.SettleMS = 300
+	}
+	return LaneOptions{Lane: lane, Need: 2, Lead: 1, Frames: 2, MinScore: .9, Lost: time.Second, Same: 10 * time.Second}
+}
+
+// counted is a picture that counts who needs it.
+type counted struct{ needed *int }
+
+func (c counted) Keep() { *c.needed++ }
+func (c counted) Drop() { *c.needed-- }
+
+// road drives plates through a lane and collects what is told.
+type road struct {
+	t      *testing.T
+	lane   *Lane
+	at     int64
+	notes  []Note
+	needed int
+}
+
+func newRoad(t *testing.T, lane link.Lane) *road {
+	return &road{t: t, lane: NewLane(laneOptions(lane)), at: int64(time.Hour)}
+}
+
+func (r *road) take(notes []Note) {
+	for _, n := range notes {
+		if n.Shot != nil {
+			n.Shot.Drop()
+		}
+		if n.Event == link.EventPassage && n.Shot == nil {
+			r.t.Errorf("a passage without a picture: %+v", n)
+		}
+		if n.Event == link.EventQuick && n.Shot != nil {
+			r.t.Error("an early notice with a picture")
+		}
+	}
+	r.notes = append(r.notes, notes...)
+}
+
+func plateAt(text string, score float64, x, y, w int) link.Plate {
+	return link.Plate{Text: text, Score: score, Box: link.Box{Left: x, Top: y, Width: w, Height: w / 3}}
+}
+
+func (r *road) see(plates ...link.Plate) {
+	r.at += int64(frame)
+	r.take(r.lane.Frame(View{At: r.at, Width: width, Height: height, Plates: plates, Quality: make([]float64, len(plates)), Shot: counted{&r.needed}}))
+}
+
+func (r *road) empty(d time.Duration) {
+	for end := r.at + int64(d); r.at < end; {
+		r.see()
+	}
+}
+
+// pass drives one plate down the picture, a text per frame; "" is unreadable.
+func (r *road) pass(score float64, texts ...string) {
+	for i, text := range texts {
+		r.see(plateAt(text, score, 600, 100+30*i, 120+4*i))
+	}
+	r.empty(2 * time.Second)
+}
+
+// told lists events as "event text direction".
+func (r *road) told() (all []string) {
+	for _, n := range r.notes {
+		what := n.Event
+		if n.LaneEvent != 0 {
+			what = fmt.Sprint(what, n.LaneEvent)
+		}
+		all = append(all, fmt.Sprintf("%s %s %d", what, n.Plate.Text, n.Direction))
+	}
+	if r.needed != 0 {
+		r.t.Errorf("%d pictures are still needed", r.needed)
+	}
+	return all
+}
+
+func expect(t *testing.T, what string, got []string, want ...string) {
+	t.Helper()
+	if fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("%s: told %q, want %q", what, got, want)
+	}
+}
+
+func repeat(text string, n int) []string {
+	all := make([]string, n)
+	for i := range all {
+		all[i] = text
+	}
+	return all
+}
+
+func TestAPassageIsToldOnce(t *testing.T) {
+	r := newRoad(t, link.Lane{})
+	r.pass(.95, repeat("京A12345", 12)...)
+	expect(t, "a passage", r.told(), "quick 京A12345 4", "passage 京A12345 4")
+	quick, final := r.notes[0], r.notes[1]
+	if quick.Passage == 0 || quick.Passage != final.Passage || final.Plate.Score != .95 || final.Votes.Share != 1 || final.Begin == 0 || final.End <= final.Begin {
+		t.Errorf("%+v, %+v", quick, final)
+	}
+	r.pass(.95, repeat("京A12345", 12)...)
+	expect(t, "the same again at once", r.told(), "quick 京A12345 4", "passage 京A12345 4")
+	r.empty(11 * time.Second)
+	r.pass(.95, repeat("京A12345", 12)...)
+	if n := len(r.notes); n != 4 || r.notes[2].Passage == quick.Passage {
+		t.Errorf("after its time it is told %d times", n)
+	}
+}
+
+func TestVotesOverCharacters(t *testing.T) {
+	for what, c := range map[string]struct {
+		texts  []string
+		want   string
+		opens  bool
+		frames int
+	}{
+		"one text":              {repeat("京A12345", 6), "京A12345", true, 6},
+		"a misread is outvoted": {[]string{"京A12346", "京A12345", "京A12345", "京A12345", "京A12345", "京A12345", "京A12345"}, "京A12345", true, 7},
+		"a lost character":      {[]string{"京A1234", "京A12345", "京A12345", "京A12345", "京A12345", "京A12345", "京A12345"}, "京A12345", true, 7},
+		"no frame is right":     {[]string{"京A12X45", "京A1Y345", "京AZ2345", "沪A12345"}, "京A12345", false, 4},
+		"half and half":         {[]string{"京A12345", "京A12346", "京A12345", "京A12346", "京A12345", "京A12346", "京A12345"}, "京A12345", false, 7},
+		"one frame":             {[]string{"京A12345"}, "京A12345", false, 1},
+	} {
+		r := newRoad(t, link.Lane{SettleMS: 3000})
+		r.pass(.95, c.texts...)
+		r.told()
+		var final *Note
+		for i := range r.notes {
+			if r.notes[i].Event == link.EventPassage {
+				final = &r.notes[i]
+			}
+		}
+		if final == nil || final.Plate.Text != c.want || final.Plate.Score >= .9 != c.opens || final.Votes.Frames != c.frames {
+			t.Errorf("%s: %+v", what, final)
+		}
+	}
+}
+
+func TestUnreadableAndNoise(t *testing.T) {
+	r := newRoad(t, link.Lane{Unreadable: true})
+	r.pass(0, repeat("", 8)...)
+	expect(t, "an unreadable plate", r.told(), "passage  4")
+	if s := r.notes[0].Plate.Score; s >= .9 {
+		t.Error("its score is", s)
+	}
+	r = newRoad(t, link.Lane{Unreadable: true})
+	r.pass(.2, "京A12345", "B2")
+	expect(t, "two weak sights", r.told())
+	r = newRoad(t, link.Lane{})
+	r.pass(0, repeat("", 8)...)
+	expect(t, "an unreadable plate, switched off", r.told())
+}
+
+func TestParkedCars(t *testing.T) {
+	r := newRoad(t, link.Lane{StayingMS: 5000})
+	parked := plateAt("京A12345", .95, 500, 300, 130)
+	for i := range 1200 { // two minutes; at times it cannot be read for three seconds
+		if i%100 < 70 {
+			r.see(parked)
+		} else {
+			r.see()
+		}
+	}
+	n := 0
+	for _, note := range r.notes {
+		if note.Event == link.EventPassage {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("a parked car is told %d times", n)
+	}
+	// Where nothing moves, nobody looks, and it stays all the same.
+	r = newRoad(t, link.Lane{StayingMS: 5000})
+	for range 8 {
+		r.see(parked)
+	}
+	for range 600 {
+		r.at += int64(frame)
+		r.take(r.lane.Still(View{At: r.at, Width: width, Height: height, Shot: counted{&r.needed}}))
+	}
+	r.empty(2 * time.Second)
+	expect(t, "a car that stays a minute", r.told(), "quick 京A12345 0", "passage 京A12345 0", "lane64 京A12345 0", "lane65 京A12345 0")
+}
+
+func TestLineLoopRegionDirection(t *testing.T) {
+	line := []link.Fraction{{X: 0, Y: .5}, {X: 1, Y: .5}}
+	loop := []link.Fraction{{X: .3, Y: .6}, {X: .7, Y: .6}, {X: .7, Y: .9}, {X: .3, Y: .9}}
+	right := []link.Fraction{{X: .6, Y: 0}, {X: 1, Y: 0}, {X: 1, Y: 1}, {X: .6, Y: 1}}
+	told := []string{"quick 京A12345 4", "passage 京A12345 4"}
+	for what, c := range map[string]struct {
+		lane link.Lane
+		n    int // frames, 30 px down each
+		want []string
+	}{
+		"over the line":     {link.Lane{TriggerLine: line}, 14, told},
+		"short of the line": {link.Lane{TriggerLine: line}, 5, nil},
+		"into the loop":     {link.Lane{Loop: loop}, 16, told},
+		"short of the loop": {link.Lane{Loop: loop}, 8, nil},
+		"beside the region": {link.Lane{Region: right}, 14, nil},
+		"the wanted way":    {link.Lane{Direction: link.DirectionDown}, 14, told},
+		"another way":       {link.Lane{Direction: link.DirectionUp}, 14, nil},
+		"too small":         {link.Lane{MinPlateWidth: .2}, 14, nil},
+		"large enough":      {link.Lane{MinPlateWidth: .05}, 14, told},
+	} {
+		r := newRoad(t, c.lane)
+		r.pass(.95, repeat("京A12345", c.n)...)
+		expect(t, what, r.told(), c.want...)
+	}
+	r := newRoad(t, link.Lane{TriggerLine: line})
+	for i := range 14 {
+		r.see(plateAt("京A12345", .95, 600, 100+30*i, 120))
+		if y := r.lane.paths[0].course.last.Top + 40; len(r.notes) > 0 && y < 330 {
+			t.Fatalf("told at %d, before the line", y)
+		}
+	}
+}
+
+func TestTurnsAndTailGating(t *testing.T) {
+	r := newRoad(t, link.Lane{UTurn: true, TailGatingMS: 3000, Passing: true})
+	for i := range 24 {
+		y := 100 + 30*i
+		if i > 12 {
+			y = 100 + 30*(24-i)
+		}
+		r.see(plateAt("京A12345", .95, 600, y, 120))
+	}
+	r.empty(2 * time.Second)
+	expect(t, "a U-turn", r.told(), "quick 京A12345 4", "passage 京A12345 4", "lane66 京A12345 4")
+	r = newRoad(t, link.Lane{UTurn: true, TailGatingMS: 3000, Passing: true})
+	for i := range 30 {
+		var plates []link.Plate
+		if i < 14 {
+			plates = append(plates, plateAt("京A12345", .95, 600, 150+40*i, 120))
+		}
+		if i > 8 {
+			plates = append(plates, plateAt("京B67890", .95, 600, 50+30*(i-8), 110))
+		}
+		r.see(plates...)
+	}
+	r.empty(2 * time.Second)
+	expect(t, "two close behind each other", r.told(), "quick 京A12345 4", "passage 京A12345 4", "quick 京B67890 4", "lane68 京B67890 4",
+		"passage 京B67890 4", "lane67 京A12345 4", "lane67 京B67890 4")
+}
+
+// Two cars side by side, each with its own passage; the order in which they
+// are seen does not matter.
+func TestCarsSideBySide(t *testing.T) {
+	r := newRoad(t, link.Lane{})
+	for i := range 12 {
+		a, b := plateAt("京A11111", .95, 200+10*i, 300, 120), plateAt("京B22222", .95, 900-10*i, 300, 120)
+		if i%2 == 0 {
+			a, b = b, a
+		}
+		r.see(a, b)
+	}
+	r.empty(2 * time.Second)
+	got := map[string]int{}
+	for _, line := range r.told() {
+		got[line]++
+	}
+	if len(got) != 4 || got["passage 京A11111 2"] != 1 || got["passage 京B22222 1"] != 1 {
+		t.Errorf("told %v", got)
+	}
+}
+
+func TestEndGivesTheOpenPassages(t *testing.T) {
+	r := newRoad(t, link.Lane{})
+	for i := range 3 {
+		r.see(plateAt("京A12345", .95, 600, 100+30*i, 120))
+	}
+	r.take(r.lane.End())
+	expect(t, "a film that ends", r.told(), "quick 京A12345 4", "passage 京A12345 4")
+}
+
+func TestLaneForgets(t *testing.T) {
+	r := newRoad(t, link.Lane{Unreadable: true})
+	for i := range 3000 {
+		text := fmt.Sprintf("京A%05d", i)
+		for k := range 3 {
+			r.see(plateAt(text, .95, i%1000, 100+20*k, 100))
+		}
+		r.at += int64(2 * time.Second)
+		r.notes = r.notes[:0]
+	}
+	if len(r.lane.seen) > 50 || len(r.lane.paths) > 50 || len(r.lane.rested) > 50 {
+		t.Errorf("%d texts, %d paths, %d resting", len(r.lane.seen), len(r.lane.paths), len(r.lane.rested))
+	}
+}
+
+func TestAlike(t *testing.T) {
+	for _, c := range []struct {
+		a, b string
+		want bool
+	}{{"京A12345", "京A12345", true}, {"京A12345", "京A12346", true}, {"京A12345", "A12345", true}, {"京A12345", "京A1245", true},
+		{"京A12345", "京A12354", false}, {"京A12345", "沪B12345", false}, {"AB", "AC", false}, {"", "", true}} {
+		if alike(c.a, c.b) != c.want || alike(c.b, c.a) != c.want {
+			t.Errorf("%s and %s", c.a, c.b)
+		}
+	}
+}
+
+func FuzzAlign(f *testing.F) {
+	f.Add("京A12345", "京A1245")
+	f.Add("", "A")
+	f.Fuzz(func(t *testing.T, a, b string) {
+		if len(a) > 60 || len(b) > 60 {
+			return
+		}
+		x, y := []rune(a), []rune(b)
+		last := -1
+		for _, j := range align(x, y) {
+			if j >= len(y) || j >= 0 && j <= last {
+				t.Fatal("out of order")
+			}
+			last = max(last, j)
+		}
+		v := votes{texts: map[string]*ballot{}}
+		v.add(link.Plate{Text: a, Score: .9})
+		v.add(link.Plate{Text: b, Score: .9})
+		if w, ok := v.elect(); ok && (w.score > .9 || w.share > 1) {
+			t.Fatalf("%+v", w)
+		}
+	})
+}

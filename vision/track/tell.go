@@ -1,0 +1,211 @@
+package track
+
+import (
+	"slices"
+	"time"
+
+	"gatehouse/vision/link"
+)
+
+// tell goes through the passages after a frame.
+func (l *Lane) tell(v View) []Note {
+	var notes []Note
+	kept := l.paths[:0]
+	for _, p := range l.paths {
+		if v.At-p.at > int64(l.o.Lost) {
+			notes = append(notes, l.end(p)...)
+			continue
+		}
+		kept = append(kept, p)
+		if p.told == 0 && !p.silent && p.at == v.At {
+			notes = append(notes, l.judge(p)...)
+		}
+		if p.told != 0 && !p.finished && v.At-p.told >= l.o.SettleMS*int64(time.Millisecond) {
+			notes = append(notes, l.final(p))
+		}
+		notes = append(notes, l.conduct(p, v)...)
+	}
+	clear(l.paths[len(kept):])
+	l.paths = kept
+	return notes
+}
+
+// patience is how long a vehicle stands until its passage no longer waits for
+// the direction.
+const patience = 2 * time.Second
+
+// judge gives the early notice once the plate is sure and the vehicle is where
+// it counts.
+func (l *Lane) judge(p *passage) []Note {
+	w, ok := p.votes.elect()
+	sure := ok && w.frames > 0 && p.frames >= l.o.Frames && w.lead >= l.o.Lead && w.sum >= l.o.Need && (w.best >= l.o.MinScore || w.sum >= 2*l.o.Need)
+	if !sure || !p.triggered {
+		return nil
+	}
+	if want := l.o.Direction; want != 0 && p.course.direction() != want {
+		if p.course.restless || p.at-p.begin < int64(patience) {
+			return nil
+		}
+	}
+	if l.known(p, w) {
+		l.silence(p)
+		return nil
+	}
+	l.seen[w.text] = p.at
+	p.told = p.at
+	notes := []Note{l.note(p, link.EventQuick, w)}
+	if gap := l.o.TailGatingMS * int64(time.Millisecond); gap > 0 && l.last.at != 0 && p.at-l.last.at <= gap && l.last.id != p.id && l.last.text != w.text &&
+		p.course.direction() != link.DirectionUnknown && p.course.direction() == l.last.direction {
+		n := l.note(p, link.EventLane, w)
+		n.LaneEvent = link.LaneTailGating
+		notes = append(notes, l.with(n, p))
+	}
+	l.last.at, l.last.id, l.last.text, l.last.direction = p.at, p.id, w.text, p.course.direction()
+	return notes
+}
+
+// known reports whether the plate was told a short time ago. A reading that
+// differs in one character is held to be the same plate only where it is unsure.
+func (l *Lane) known(p *passage, w verdict) bool {
+	if _, ok := l.seen[w.text]; ok {
+		return true
+	}
+	if w.score < l.o.MinScore {
+		for text := range l.seen {
+			if alike(text, w.text) {
+				return true
+			}
+		}
+	}
+	return slices.ContainsFunc(l.rested, func(r resting) bool {
+		return r.box.Overlap(p.course.first) > .5 && (r.text == w.text || w.score < l.o.MinScore && alike(r.text, w.text))
+	})
+}
+
+func (l *Lane) silence(p *passage) {
+	p.silent, p.finished = true, true
+	if p.shot != nil {
+		p.shot.Drop()
+		p.shot = nil
+	}
+}
+
+// note describes the passage as it stands.
+func (l *Lane) note(p *passage, event string, w verdict) Note {
+	plate := w.plate
+	plate.Text, plate.Score = w.text, w.score
+	if w.frames == 0 || p.told == 0 {
+		plate.Score = min(plate.Score, max(0, l.o.MinScore-.01)) // told, but nothing opens for it
+	}
+	if len(plate.CharScores) != len([]rune(plate.Text)) {
+		plate.CharScores = nil
+	}
+	if p.shot != nil {
+		plate.Box, plate.Corners = p.shotPlate.Box, p.shotPlate.Corners
+	}
+	return Note{Event: event, Passage: p.id, Plate: plate, Votes: link.Votes{Frames: p.votes.frames, Share: w.share},
+		Direction: p.course.direction(), Begin: p.begin, End: p.at, ShotAt: p.shotAt}
+}
+
+// with gives the note the passage's best picture.
+func (l *Lane) with(n Note, p *passage) Note {
+	if p.shot != nil {
+		p.shot.Keep()
+		n.Shot, n.ShotAt = p.shot, p.shotAt
+	}
+	return n
+}
+
+// final gives the passage's result with its best picture.
+func (l *Lane) final(p *passage) Note {
+	w, ok := p.votes.elect()
+	if !ok {
+		w = verdict{plate: p.shotPlate}
+		w.plate.CharScores = nil
+	} else {
+		l.seen[w.text] = p.at
+	}
+	n := l.note(p, link.EventPassage, w)
+	n.Shot, n.ShotAt = p.shot, p.shotAt
+	p.shot, p.finished = nil, true
+	return n
+}
+
+// Floors for telling a passage that is over before its plate was sure.
+const (
+	leastSum        = 0.8 // of the scores of all its readings
+	leastUnreadable = 4   // frames that show a plate nobody can read
+)
+
+// end gives what remains to be told of a vehicle that is out of sight.
+func (l *Lane) end(p *passage) []Note {
+	var notes []Note
+	w, read := p.votes.elect()
+	direct := l.o.Direction == 0 || p.course.direction() == l.o.Direction
+	if !p.finished {
+		var sum float64
+		for _, b := range p.votes.texts {
+			sum += b.sum
+		}
+		switch {
+		case p.told != 0:
+			notes = append(notes, l.final(p))
+		case !p.triggered || !direct:
+			l.silence(p)
+		case read && sum >= leastSum:
+			if l.known(p, w) {
+				l.silence(p)
+				break
+			}
+			notes = append(notes, l.final(p))
+		case l.o.Unreadable && p.frames >= leastUnreadable:
+			p.votes = votes{}
+			notes = append(notes, l.final(p))
+		default:
+			l.silence(p)
+		}
+	}
+	if w.text != "" && p.at-p.course.restAt >= int64(patience) {
+		l.rested = append(l.rested, resting{p.course.last, w.text, p.at})
+	}
+	happened := func(code int) {
+		n := l.note(p, link.EventLane, w)
+		n.LaneEvent = code
+		notes = append(notes, n)
+	}
+	if p.staying {
+		happened(link.LaneStayingEnded)
+	}
+	if l.o.Passing && p.told != 0 && p.course.direction() != link.DirectionUnknown {
+		happened(link.LanePassing)
+	}
+	return notes
+}
+
+// conduct tells of staying and turning.
+func (l *Lane) conduct(p *passage, v View) []Note {
+	var notes []Note
+	happened := func(code int) {
+		w, _ := p.votes.elect()
+		if w.plate.Box == (link.Box{}) {
+			w.plate.Box = p.course.last
+		}
+		n := l.note(p, link.EventLane, w)
+		n.Plate.Box, n.Plate.Corners = p.course.last, [4]link.Point{}
+		n.LaneEvent = code
+		if v.Shot != nil {
+			v.Shot.Keep()
+			n.Shot, n.ShotAt = v.Shot, v.At
+		}
+		notes = append(notes, n)
+	}
+	if after := l.o.StayingMS * int64(time.Millisecond); after > 0 && !p.staying && v.At-p.begin >= after {
+		p.staying = true
+		happened(link.LaneStaying)
+	}
+	if l.o.UTurn && !p.turned && p.course.turned() {
+		p.turned = true
+		happened(link.LaneUTurn)
+	}
+	return notes
+}
