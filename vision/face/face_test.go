@@ -41,13 +41,13 @@ func TestAligned(t *testing.T) {
 	for i, p := range template {
 		five[i] = move(p)
 	}
-	got, ok := aligned(five)
+	got, ok := square(five)
 	for i, c := range (quad.Quad{{}, {X: 112}, {X: 112, Y: 112}, {Y: 112}}) {
 		if want := move(c); !ok || math.Hypot(got[i].X-want.X, got[i].Y-want.Y) > 1e-9 {
 			t.Errorf("corner %d is %v, not %v", i, got[i], want)
 		}
 	}
-	if _, ok := aligned([5]quad.Point{}); ok {
+	if _, ok := square([5]quad.Point{}); ok {
 		t.Error("five points in one place are a face")
 	}
 }

@@ -64,6 +64,10 @@ type Face struct {
 	Score   float64   `json:"score"` // 0–1
 	Box     Box       `json:"box"`
 	Feature []float32 `json:"feature,omitempty"` // 512 values of length 1
+	// Quality is nil where only the box was asked for.
+	Quality *FaceQuality `json:"quality,omitempty"`
+	// Live is the probability that it is no picture of a face, 0–1; nil where it was not asked for.
+	Live *float64 `json:"live,omitempty"`
 }
 
 // Hello is the vision process's first message.

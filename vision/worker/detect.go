@@ -81,7 +81,7 @@ func (e *eyes) file(path string, features bool, draw string) seen {
 	defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
 	s.Width, s.Height = picture.Cols(), picture.Rows()
 	s.MS["decode"] = ms(time.Since(begin))
-	saw, err := e.look(picture, wanted{plates: true, faces: true, features: features})
+	saw, err := e.look(picture, wanted{plates: true, faces: true, features: features, far: true})
 	if err != nil {
 		s.Error = err.Error()
 		return s

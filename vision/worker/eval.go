@@ -166,7 +166,7 @@ func (ev *evaluation) picture(r row, most int) error {
 		return nil
 	}
 	defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
-	saw, err := ev.eyes.look(picture, wanted{plates: true, faces: true, features: r.kind == "face_id" || r.kind == "face_unknown"})
+	saw, err := ev.eyes.look(picture, wanted{plates: true, faces: true, features: r.kind == "face_id" || r.kind == "face_unknown", far: true})
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.path, err)
 	}

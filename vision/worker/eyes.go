@@ -47,7 +47,11 @@ func (e *eyes) close() {
 }
 
 // wanted says what to look for in a picture.
-type wanted struct{ plates, faces, features bool }
+type wanted struct {
+	plates, faces, features bool
+	// far has faces looked for in tiles too, for stills.
+	far bool
+}
 
 // sight is what was seen in one picture.
 type sight struct {
@@ -70,7 +74,11 @@ func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 		return s, nil
 	}
 	begin := time.Now()
-	faces, err := e.faces.Find(picture)
+	find := e.faces.Glance
+	if w.far {
+		find = e.faces.FindFar
+	}
+	faces, err := find(picture)
 	if err != nil {
 		return s, fmt.Errorf("cannot look for faces: %w", err)
 	}
@@ -79,8 +87,8 @@ func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 		begin = time.Now()
 		for i := range faces {
 			// A face without a feature is still a face.
-			if f, err := e.faces.Feature(picture, faces[i].Box); err == nil {
-				faces[i].Feature = f
+			if q, f, err := e.faces.Describe(picture, faces[i].Box, false); err == nil {
+				faces[i].Quality, faces[i].Feature = &q, f
 			}
 		}
 		s.MS["face_feature"] = ms(time.Since(begin))

@@ -21,6 +21,7 @@ usage: gatehouse-vision COMMAND [flags]
   detect FILE…       plates and faces in picture files (--json, --draw DIR)
   compare A B        how alike two faces are (--json, --pairs FILE)
   eval DIR           figures on labelled pictures (--json)
+  faces DIR          how far the face nets may be relied upon (--rates, --live)
   render-demo DIR    draw the demonstration's gate scenes
   run                the agent's child process; speaks over file 3
   version            print the version
@@ -61,6 +62,8 @@ func command(args []string, out io.Writer) error {
 		return compare(rest, out)
 	case "eval":
 		return evaluate(rest, out)
+	case "faces":
+		return measureFaces(rest, out)
 	case "render-demo":
 		return renderDemo(rest, out)
 	case "run":

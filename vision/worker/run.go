@@ -221,7 +221,7 @@ func (w *worker) next(skip int) (came bool, err error) {
 
 // still takes the picture for a passage of its own.
 func (w *worker) still() error {
-	saw, err := w.eyes.look(w.picture, wanted{w.s.Plates, w.s.Faces, w.s.Faces})
+	saw, err := w.eyes.look(w.picture, wanted{w.s.Plates, w.s.Faces, w.s.Faces, true})
 	if err != nil || len(saw.Plates) == 0 && len(saw.Faces) == 0 {
 		return err
 	}
@@ -231,7 +231,7 @@ func (w *worker) still() error {
 // moving adds the frame to the passages that are going on, and reports those
 // that became sure with it.
 func (w *worker) moving() error {
-	saw, err := w.eyes.look(w.picture, wanted{w.s.Plates, w.s.Faces, false})
+	saw, err := w.eyes.look(w.picture, wanted{plates: w.s.Plates, faces: w.s.Faces})
 	if err != nil {
 		return err
 	}
@@ -288,7 +288,7 @@ func (w *worker) trigger(id string) error {
 		w.seq++
 		return w.send(link.Message{Result: &link.Result{Seq: w.seq, CaptureMonoNS: camera.Monotonic(), Trigger: bySoftware, TriggerID: id, Plates: []link.Plate{}, Faces: []link.Face{}}})
 	}
-	saw, err := w.eyes.look(w.picture, wanted{true, w.s.Faces, w.s.Faces})
+	saw, err := w.eyes.look(w.picture, wanted{true, w.s.Faces, w.s.Faces, true})
 	if err != nil {
 		return err
 	}
