@@ -166,7 +166,7 @@ func (ev *evaluation) picture(r row, most int) error {
 		return nil
 	}
 	defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
-	saw, err := ev.eyes.look(picture, wanted{plates: true, faces: true, features: r.kind == "face_id" || r.kind == "face_unknown", far: true})
+	saw, err := ev.eyes.look(picture, wanted{plates: true, faces: true, far: true})
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.path, err)
 	}
@@ -189,7 +189,12 @@ func (ev *evaluation) picture(r row, most int) error {
 		k.FacesFound += min(want, len(saw.Faces))
 		k.FacesExtra += max(0, len(saw.Faces)-want)
 		k.FalsePlates += sure(saw.Plates)
-		ev.people.add(r, saw.Faces)
+		if len(saw.Faces) > 0 && r.kind != "face_count" {
+			// Of any quality: what the gate would refuse must count as well.
+			if feature, err := ev.eyes.faces.Feature(picture, saw.Faces[0].Box); err == nil {
+				ev.people.add(r, feature)
+			}
+		}
 	default:
 		k.FalsePlates += len(saw.Plates)
 		k.ConfidentWrong += sure(saw.Plates)
@@ -257,11 +262,8 @@ func (ev *evaluation) plates(k *figures, r row, plates []link.Plate) {
 	}
 }
 
-func (p *people) add(r row, faces []link.Face) {
-	if len(faces) == 0 || faces[0].Feature == nil {
-		return
-	}
-	one := named{r.truth, faces[0].Feature}
+func (p *people) add(r row, feature []float32) {
+	one := named{r.truth, feature}
 	switch {
 	case r.kind == "face_unknown":
 		p.strange = append(p.strange, one)

@@ -425,8 +425,8 @@ func BenchmarkPicture(b *testing.B) {
 		w          wanted
 	}{
 		{"plate", "scene_01.jpg", wanted{plates: true}},
-		{"plate and faces", "scene_01.jpg", wanted{true, true, true}},
-		{"empty gate", "scene_02.jpg", wanted{true, true, true}},
+		{"plate and faces", "scene_01.jpg", wanted{plates: true, faces: true, features: true}},
+		{"empty gate", "scene_02.jpg", wanted{plates: true, faces: true, features: true}},
 	} {
 		picture, err := load(filepath.Join(dir, c.file))
 		if err != nil {
