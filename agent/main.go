@@ -41,7 +41,7 @@ const usage = `gatehouse: the agent on a camera board at a gate / 道口相机�
   gatehouse unbind --cloud URL --key ID [--secret-file FILE]
                                 take it out of its account / 解除绑定
   gatehouse events [--json]     what waits for delivery / 待上报事件
-  gatehouse face add NAME FILE  enrol somebody from a picture with one face / 录入人脸
+  gatehouse face add NAME FILE…  enrol somebody from pictures with one face each / 录入人脸
   gatehouse face list [--json]  who is enrolled / 人脸列表
   gatehouse face remove NAME    take somebody out / 删除人脸
   gatehouse doctor              find out what is wrong, with the way out / 自检
@@ -342,15 +342,19 @@ func events(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 
 func face(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	switch {
-	case len(o.args) == 3 && o.args[0] == "add":
-		file, err := filepath.Abs(o.args[2])
-		if err != nil {
+	case len(o.args) >= 3 && o.args[0] == "add":
+		in := board.FaceRequest{Name: o.args[1]}
+		for _, name := range o.args[2:] {
+			file, err := filepath.Abs(name)
+			if err != nil {
+				return err
+			}
+			in.Files = append(in.Files, file)
+		}
+		if err := board.Ask(ctx, o.state, "POST", "/faces", in, nil); err != nil {
 			return err
 		}
-		if err := board.Ask(ctx, o.state, "POST", "/faces", board.FaceRequest{Name: o.args[1], File: file}, nil); err != nil {
-			return err
-		}
-		_, err = fmt.Fprintf(out, "%s is enrolled / 已录入\n", o.args[1])
+		_, err := fmt.Fprintf(out, "%s is enrolled / 已录入\n", o.args[1])
 		return err
 	case len(o.args) == 2 && o.args[0] == "remove":
 		if err := board.Ask(ctx, o.state, "DELETE", "/faces?name="+url.QueryEscape(o.args[1]), nil, nil); err != nil {
@@ -377,7 +381,7 @@ func face(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		}
 		return nil
 	}
-	return errors.New("face takes add NAME FILE, list or remove NAME; see gatehouse --help")
+	return errors.New("face takes add NAME FILE…, list or remove NAME; see gatehouse --help")
 }
 
 func show(ctx context.Context, o options, _ io.Reader, out io.Writer) error {

@@ -85,6 +85,7 @@ func Open(c configs.Config, dir, program, version string, log *slog.Logger) (ope
 	}
 	b.gate = gate.New(b.state.Whitelist, b.state.Faces, b.barrier, gate.Options{MinPlateScore: c.Gate.MinPlateScore,
 		OpenByWhitelist: c.Gate.OpenByWhitelist, OpenByFace: c.Gate.OpenByFace, MinFaceSimilarity: c.Gate.MinFaceSimilarity,
+		FaceFalseAccept: c.Faces.FalseAccept, MinLive: c.Faces.MinLive,
 		Pulse: time.Duration(c.Barrier.Pulse)})
 	b.program = program
 	b.engine, err = change.New(b.state.db, []change.Kind{b.state.Whitelist.Kind()}, b.reportChange, change.Options{Hold: b.hold, Log: log})
@@ -295,7 +296,7 @@ const maxFaces = 8
 // faceMessage tells whom face i is of; features stay on the board.
 func (b *Board) faceMessage(d decided, i int) wire.FaceResult {
 	f, who := d.result.Faces[i], d.decision.Faces[i]
-	m := wire.FaceResult{UserID: who.Name, UserName: who.Name, Similarity: who.Similarity, Threshold: b.config().Gate.MinFaceSimilarity,
+	m := wire.FaceResult{UserID: who.Name, UserName: who.Name, Similarity: who.Similarity, Threshold: who.Needed, Liveness: f.Live,
 		Location: wire.Rect{Left: f.Box.Left, Top: f.Box.Top, Right: f.Box.Left + f.Box.Width, Bottom: f.Box.Top + f.Box.Height},
 		Decision: wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason}, GioOuts: []wire.RelayAction{}}
 	if d.decision.Opened {

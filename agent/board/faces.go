@@ -1,6 +1,7 @@
 package board
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -12,15 +13,19 @@ import (
 	"path/filepath"
 	"time"
 
+	"gatehouse/agent/faces"
 	"gatehouse/sync/errcode"
 	"gatehouse/vision/link"
 )
 
 // FaceRequest asks a running agent to enrol somebody.
 type FaceRequest struct {
-	Name string `json:"name"`
-	File string `json:"file"` // absolute path of a picture with one face
+	Name  string   `json:"name"`
+	Files []string `json:"files"` // absolute paths of 1 to 8 pictures, each with one face, that person's
 }
+
+// maxEnrol is how many pictures of one person make one feature.
+const maxEnrol = 8
 
 // enrolWait bounds looking at one picture, the loading of the models included.
 const enrolWait = 60 * time.Second
@@ -41,40 +46,67 @@ func (b *Board) serveFaces(mux *http.ServeMux) {
 	})
 }
 
-// enrol has a vision process of its own look at the picture, and keeps the
-// feature of the only face on it.
+// enrol has a vision process of its own look at the pictures, and keeps what
+// their features have in common.
 func (b *Board) enrol(ctx context.Context, in FaceRequest) error {
-	if info, err := os.Stat(in.File); !filepath.IsAbs(in.File) || err != nil || !info.Mode().IsRegular() {
-		return errcode.Param("file", "must be the path of a picture that the agent can read")
+	if len(in.Files) == 0 || len(in.Files) > maxEnrol {
+		return errcode.Param("files", fmt.Sprintf("must be 1 to %d pictures of one person", maxEnrol))
+	}
+	for _, file := range in.Files {
+		if info, err := os.Stat(file); !filepath.IsAbs(file) || err != nil || !info.Mode().IsRegular() {
+			return errcode.Param("files", "must be the paths of pictures that the agent can read")
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, enrolWait)
 	defer cancel()
 	args := []string{"detect", "--json", "--features"}
-	if b.config().Vision.Models != "" {
-		args = append(args, "--models", b.config().Vision.Models)
+	if models := b.config().Vision.Models; models != "" {
+		args = append(args, "--models", models)
 	}
-	cmd := exec.CommandContext(ctx, b.program, append(args, in.File)...)
-	out, err := cmd.Output()
-	var seen struct {
-		Faces []link.Face `json:"faces"`
-		Error string      `json:"error"`
-	}
-	if jsonErr := json.Unmarshal(out, &seen); jsonErr != nil {
-		var exit *exec.ExitError
-		if errors.As(err, &exit) {
-			err = fmt.Errorf("%w: %.300s", err, exit.Stderr)
+	out, err := exec.CommandContext(ctx, b.program, append(args, in.Files...)...).Output()
+	var features [][]float32
+	for answers := json.NewDecoder(bytes.NewReader(out)); len(features) < len(in.Files); {
+		var seen struct {
+			File  string      `json:"file"`
+			Faces []link.Face `json:"faces"`
+			Error string      `json:"error"`
 		}
-		return &errcode.Error{Code: errcode.FaceDetectFailed, Detail: fmt.Sprintf("The vision process gave no answer: %v", errors.Join(err, ctx.Err())), Err: err}
+		if jsonErr := answers.Decode(&seen); jsonErr != nil {
+			var exit *exec.ExitError
+			if errors.As(err, &exit) {
+				err = fmt.Errorf("%w: %.300s", err, exit.Stderr)
+			}
+			return &errcode.Error{Code: errcode.FaceDetectFailed, Detail: fmt.Sprintf("The vision process gave no answer: %v", errors.Join(err, ctx.Err())), Err: err}
+		}
+		if seen.Error != "" {
+			return errcode.New(errcode.ImageDecodeFailed, seen.Error)
+		}
+		feature, err := only(seen.Faces, filepath.Base(seen.File))
+		if err != nil {
+			return err
+		}
+		features = append(features, feature)
 	}
+	joined, err := faces.Joined(features)
+	if err != nil {
+		return err
+	}
+	return b.state.Faces.Add(in.Name, joined, time.Now())
+}
+
+// only is the feature of a picture's only face, or why it has none.
+func only(found []link.Face, file string) ([]float32, error) {
 	switch {
-	case seen.Error != "":
-		return errcode.New(errcode.ImageDecodeFailed, seen.Error)
-	case len(seen.Faces) == 0:
-		return errcode.New(errcode.FaceNotDetected, "Take a picture of the face alone, from the front!")
-	case len(seen.Faces) > 1:
-		return errcode.New(errcode.FaceDetectFailed, fmt.Sprintf("The picture shows %d faces; take one with a single face!", len(seen.Faces)))
-	case len(seen.Faces[0].Feature) == 0:
-		return errcode.New(errcode.FaceFeatureFailed, "")
+	case len(found) == 0:
+		return nil, errcode.New(errcode.FaceNotDetected, file+": take a picture of the face alone, from the front!")
+	case len(found) > 1:
+		return nil, errcode.New(errcode.FaceDetectFailed, fmt.Sprintf("%s shows %d faces; take a picture with a single face!", file, len(found)))
+	case len(found[0].Feature) == 0:
+		why := "cannot be compared"
+		if q := found[0].Quality; q != nil && !q.Usable() {
+			why = "is " + q.Why
+		}
+		return nil, errcode.New(errcode.FaceFeatureFailed, fmt.Sprintf("%s: the face %s; take a near, sharp and well lit picture from the front!", file, why))
 	}
-	return b.state.Faces.Add(in.Name, seen.Faces[0].Feature, time.Now())
+	return found[0].Feature, nil
 }

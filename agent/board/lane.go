@@ -15,7 +15,7 @@ var directions = map[string]int{"left": link.DirectionLeft, "right": link.Direct
 func visionSettings(c configs.Config) link.Settings {
 	l := c.Lane
 	return link.Settings{Camera: c.Camera.Source, FPS: c.Camera.FPS, Loop: c.Camera.Loop, StallMS: time.Duration(c.Camera.StallTimeout).Milliseconds(),
-		Models: c.Vision.Models, Plates: c.Vision.Plates, Faces: c.Vision.Faces, SamePlateMS: time.Duration(c.Gate.SamePlate).Milliseconds(),
+		Models: c.Vision.Models, Plates: c.Vision.Plates, Faces: c.Vision.Faces, Liveness: c.Faces.Liveness, SamePlateMS: time.Duration(c.Gate.SamePlate).Milliseconds(),
 		PictureBytes: 64 << 10, CropBytes: 16 << 10, MinPlateScore: c.Gate.MinPlateScore,
 		Lane: link.Lane{Region: fractions(l.Region), TriggerLine: fractions(l.TriggerLine), Loop: fractions(l.Loop),
 			Direction: directions[l.Direction], MinPlateWidth: l.MinPlateWidth, Sensitivity: l.Sensitivity,

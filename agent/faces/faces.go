@@ -47,8 +47,8 @@ type Library struct {
 	log *slog.Logger
 
 	mu       sync.RWMutex
-	people   []Person // ordered by name
-	features []float32
+	people   []Person  // in no order
+	features []float32 // Size of each, in the order of people
 	damaged  int
 }
 
@@ -153,7 +153,10 @@ func (l *Library) Add(name string, feature []float32, at time.Time) error {
 	if err != nil {
 		return err
 	}
-	return l.Reload()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.people, l.features = append(l.people, Person{name, at.Unix()}), append(l.features, feature...)
+	return nil
 }
 
 // Remove takes a person out; 3301 for one who is not enrolled.
@@ -168,7 +171,15 @@ func (l *Library) Remove(name string) error {
 	if err != nil {
 		return err
 	}
-	return l.Reload()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	i := slices.IndexFunc(l.people, func(p Person) bool { return p.Name == name })
+	if last := len(l.people) - 1; i >= 0 { // the last one takes the place
+		l.people[i] = l.people[last]
+		copy(l.features[i*Size:(i+1)*Size], l.features[last*Size:])
+		l.people, l.features = l.people[:last], l.features[:last*Size]
+	}
+	return nil
 }
 
 // Clear removes everybody within a transaction; Reload follows it.
@@ -184,7 +195,61 @@ func Clear(tx *bolt.Tx) error {
 func (l *Library) List() []Person {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	return slices.Clone(l.people)
+	return slices.SortedFunc(slices.Values(l.people), func(a, b Person) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// Len is how many are enrolled.
+func (l *Library) Len() int {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	return len(l.people)
+}
+
+// Needed is Similarity for this library.
+func (l *Library) Needed(falseAccept float64) float64 { return Similarity(falseAccept, l.Len()) }
+
+// Joined makes one feature of several pictures of one person: 3004 where two
+// of them are less alike than two pictures of one person are.
+func Joined(features [][]float32) ([]float32, error) {
+	joined := make([]float32, Size)
+	for i, f := range features {
+		if err := check(f); err != nil {
+			return nil, errcode.New(errcode.FaceFeatureFailed, err.Error())
+		}
+		for k, g := range features[:i] {
+			if s := cosine(f, g); s < samePerson {
+				return nil, errcode.New(errcode.FaceCompareFailed, fmt.Sprintf("Pictures %d and %d show different people (similarity %.2f)!", k+1, i+1, s))
+			}
+		}
+		for k, v := range f {
+			joined[k] += v
+		}
+	}
+	length := float32(math.Sqrt(cosine(joined, joined)))
+	if length == 0 {
+		return nil, errcode.New(errcode.FaceFeatureFailed, "")
+	}
+	for k := range joined {
+		joined[k] /= length
+	}
+	return joined, nil
+}
+
+// samePerson is the least similarity of two pictures of one person
+// (vision/face, Threshold).
+const samePerson = 0.35
+
+// cosine is the dot product of two features of Size values.
+func cosine(a, b []float32) float64 {
+	a, b = a[:Size], b[:Size]
+	var s, t, u, v float32 // four sums, so that the processor need not wait for one
+	for k := 0; k < Size; k += 4 {
+		s += a[k] * b[k]
+		t += a[k+1] * b[k+1]
+		u += a[k+2] * b[k+2]
+		v += a[k+3] * b[k+3]
+	}
+	return float64(s + t + u + v)
 }
 
 // Match gives the most similar person and the cosine similarity, -1 to 1. An
@@ -193,22 +258,14 @@ func (l *Library) List() []Person {
 func (l *Library) Match(feature []float32) (name string, similarity float64) {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
-	best := float32(-1)
+	similarity = -1
 	if len(feature) != Size {
 		return "", -1
 	}
 	for i := range l.people {
-		of := l.features[i*Size : (i+1)*Size]
-		var a, b, c, d float32 // four sums, so that the processor need not wait for one
-		for k := 0; k < Size; k += 4 {
-			a += of[k] * feature[k]
-			b += of[k+1] * feature[k+1]
-			c += of[k+2] * feature[k+2]
-			d += of[k+3] * feature[k+3]
-		}
-		if s := a + b + c + d; s > best {
-			name, best = l.people[i].Name, s
+		if s := cosine(l.features[i*Size:(i+1)*Size], feature); s > similarity {
+			name, similarity = l.people[i].Name, s
 		}
 	}
-	return name, float64(best)
+	return name, similarity
 }

@@ -104,16 +104,52 @@ func TestLibrary(t *testing.T) {
 	}
 }
 
-// BenchmarkMatch is the search among 10,000 people.
-func BenchmarkMatch(b *testing.B) {
-	l := &Library{}
-	for i := range 10_000 {
-		l.people = append(l.people, Person{Name: fmt.Sprint(i)})
-		l.features = append(l.features, feature(uint64(i%100))...)
+func TestJoined(t *testing.T) {
+	a, b := feature(1), feature(1)
+	b[0] += .2
+	unit := float32(math.Sqrt(cosine(b, b)))
+	for i := range b {
+		b[i] /= unit
 	}
-	f := feature(50)
-	b.ReportAllocs()
-	for b.Loop() {
-		l.Match(f)
+	f, err := Joined([][]float32{a, b})
+	if err != nil || check(f) != nil || cosine(f, a) < cosine(a, b) {
+		t.Error(err, cosine(f, a), cosine(a, b))
+	}
+	_, err = Joined([][]float32{feature(1), feature(2)})
+	wantCode(t, err, errcode.FaceCompareFailed)
+	_, err = Joined([][]float32{feature(1)[:3]})
+	wantCode(t, err, errcode.FaceFeatureFailed)
+	_, err = Joined(nil)
+	wantCode(t, err, errcode.FaceFeatureFailed)
+}
+
+// BenchmarkMatch is the search among the enrolled; the plain sum is the
+// baseline.
+func BenchmarkMatch(b *testing.B) {
+	for _, n := range []int{1_000, 50_000} {
+		l := &Library{}
+		for i := range n {
+			l.people = append(l.people, Person{Name: fmt.Sprint(i)})
+			l.features = append(l.features, feature(uint64(i%100))...)
+		}
+		f := feature(50)
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				l.Match(f)
+			}
+		})
+		b.Run(fmt.Sprint(n, " baseline one sum"), func(b *testing.B) {
+			for b.Loop() {
+				best := float32(-1)
+				for i := range n {
+					var s float32
+					for k, v := range l.features[i*Size : (i+1)*Size] {
+						s += v * f[k]
+					}
+					best = max(best, s)
+				}
+			}
+		})
 	}
 }

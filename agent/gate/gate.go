@@ -24,6 +24,9 @@ type Lister interface {
 // Matcher is the face library; a *faces.Library.
 type Matcher interface {
 	Match(feature []float32) (name string, similarity float64)
+	// Needed is the similarity at which a stranger is taken for anybody with at
+	// most this probability, 0–1.
+	Needed(falseAccept float64) float64
 }
 
 // Options of a Gate.
@@ -31,14 +34,16 @@ type Options struct {
 	MinPlateScore     float64 // 0–1
 	OpenByWhitelist   bool
 	OpenByFace        bool
-	MinFaceSimilarity float64 // 0–1
+	MinFaceSimilarity float64 // 0–1, whatever FaceFalseAccept asks for
+	FaceFalseAccept   float64 // 0–1
+	MinLive           float64 // 0–1, for faces that were examined
 	Pulse             time.Duration
 }
 
 // Decision is what was done about a result.
 type Decision struct {
 	Opened bool
-	Reason string // listed, not_listed, out_of_time, suspended, blacklisted, unsure, no_plate, face_known, face_unknown, switched_off, output_failed, commanded
+	Reason string // listed, not_listed, out_of_time, suspended, blacklisted, unsure, no_plate, face_known, face_not_live, face_unknown, switched_off, output_failed, commanded
 	Plate  string // the plate that decided
 	Faces  []Face // as the result's faces
 }
@@ -47,6 +52,7 @@ type Decision struct {
 type Face struct {
 	Name       string  // empty: nobody who is enrolled
 	Similarity float64 // to the most similar person, -1 to 1
+	Needed     float64 // the similarity from which on it is that person
 }
 
 // Gate is safe for concurrent use.
@@ -112,23 +118,34 @@ func (g *Gate) decide(plates []link.Plate, now time.Time) Decision {
 // recognise opens for an enrolled face, unless a plate of the result is
 // blacklisted.
 func (g *Gate) recognise(d *Decision, found []link.Face) {
-	known := false
+	if len(found) == 0 {
+		return
+	}
+	var known, picture bool
+	needed := max(g.o.MinFaceSimilarity, g.faces.Needed(g.o.FaceFalseAccept))
 	for _, f := range found {
-		who := Face{Similarity: -1}
+		who := Face{Similarity: -1, Needed: needed}
 		if len(f.Feature) > 0 {
 			var name string
-			if name, who.Similarity = g.faces.Match(f.Feature); who.Similarity >= g.o.MinFaceSimilarity {
-				who.Name, known = name, true
+			if name, who.Similarity = g.faces.Match(f.Feature); who.Similarity >= needed {
+				who.Name = name
+				if f.Live == nil || *f.Live >= g.o.MinLive {
+					known = true
+				} else {
+					picture = true // it names somebody, but opens nothing
+				}
 			}
 		}
 		d.Faces = append(d.Faces, who)
 	}
 	switch {
-	case len(found) == 0 || d.Opened || d.Reason == whitelist.Blacklisted.String():
+	case d.Opened || d.Reason == whitelist.Blacklisted.String():
 	case known && g.o.OpenByFace:
 		d.Opened, d.Reason = true, "face_known"
 	case known:
 		d.Reason = "switched_off"
+	case picture:
+		d.Reason = "face_not_live"
 	case d.Reason == "no_plate":
 		d.Reason = "face_unknown"
 	}

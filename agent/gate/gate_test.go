@@ -22,6 +22,7 @@ func (l list) Lookup(plate string, _ time.Time) (*whitelist.Entry, whitelist.Ver
 type nobody struct{}
 
 func (nobody) Match([]float32) (string, float64) { return "", -1 }
+func (nobody) Needed(float64) float64            { return 0 }
 
 // broken is a driver whose outputs fail.
 type broken struct{ barrier.Driver }
@@ -104,6 +105,7 @@ func BenchmarkPassage(b *testing.B) {
 type people struct{}
 
 func (people) Match(f []float32) (string, float64) { return "Ann", float64(f[0]) }
+func (people) Needed(falseAccept float64) float64  { return 1 - falseAccept }
 
 func TestFaces(t *testing.T) {
 	l := list{"BLACK1": whitelist.Blacklisted, "LISTED1": whitelist.Listed}
@@ -124,10 +126,36 @@ func TestFaces(t *testing.T) {
 		"a stranger in a stranger's car": {[]link.Plate{plate("OTHER1", .99)}, .2, false, false, "not_listed"},
 	} {
 		driver := barrier.NewSoftware(time.Second)
-		g := New(l, people{}, driver, Options{MinPlateScore: .9, OpenByWhitelist: true, OpenByFace: !c.off, MinFaceSimilarity: .45, Pulse: time.Second})
+		g := New(l, people{}, driver, Options{MinPlateScore: .9, OpenByWhitelist: true, OpenByFace: !c.off, MinFaceSimilarity: .45, FaceFalseAccept: .6, Pulse: time.Second})
 		d := g.Passage(&link.Result{Plates: c.plates, Faces: []link.Face{{Feature: []float32{c.similarity}}}}, time.Now(), time.Now())
 		if d.Opened != c.opened || d.Reason != c.reason || (driver.Raised() == 1) != c.opened {
 			t.Errorf("%s: %+v, raised %d", name, d, driver.Raised())
+		}
+		if err := driver.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// The larger of the two limits counts, and a picture of somebody opens nothing.
+func TestFaceLimits(t *testing.T) {
+	low, high := .2, .9
+	for name, c := range map[string]struct {
+		falseAccept float64
+		live        *float64
+		opened      bool
+		reason      string
+	}{
+		"alike enough for the rate":    {.5, nil, true, "face_known"},
+		"not alike enough for it":      {.3, nil, false, "face_unknown"},
+		"examined and live":            {.5, &high, true, "face_known"},
+		"examined and taken for print": {.5, &low, false, "face_not_live"},
+	} {
+		driver := barrier.NewSoftware(time.Second)
+		g := New(list{}, people{}, driver, Options{OpenByFace: true, MinFaceSimilarity: .45, FaceFalseAccept: c.falseAccept, MinLive: .5, Pulse: time.Second})
+		d := g.Passage(&link.Result{Faces: []link.Face{{Feature: []float32{.6}, Live: c.live}}}, time.Now(), time.Now())
+		if d.Opened != c.opened || d.Reason != c.reason {
+			t.Errorf("%s: %+v", name, d)
 		}
 		if err := driver.Close(); err != nil {
 			t.Error(err)

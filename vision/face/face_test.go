@@ -3,8 +3,10 @@ package face
 import (
 	"image"
 	"math"
+	"slices"
 	"testing"
 
+	"gatehouse/vision/link"
 	"gatehouse/vision/plate/quad"
 )
 
@@ -56,5 +58,83 @@ func TestSimilarity(t *testing.T) {
 	a, b := []float32{1, 0}, []float32{.6, .8}
 	if s := Similarity(a, b); math.Abs(s-.6) > 1e-6 || Similarity(a, a) != 1 || Similarity(a, b[:1]) != 0 {
 		t.Error(s)
+	}
+}
+
+func TestMainFace(t *testing.T) {
+	size := image.Pt(250, 250)
+	at := func(left, top, width int) link.Face {
+		return link.Face{Score: 1, Box: link.Box{Left: left, Top: top, Width: width, Height: width * 5 / 4}}
+	}
+	for _, c := range []struct {
+		name        string
+		main, other link.Face
+	}{
+		{"the larger one", at(80, 70, 90), at(20, 70, 50)},
+		{"the one in the middle", at(85, 60, 80), at(10, 60, 84)},
+		{"the whole one", at(60, 60, 80), at(170, 60, 80)},
+	} {
+		if weight(c.main, size) <= weight(c.other, size) {
+			t.Errorf("%s is not the main face", c.name)
+		}
+	}
+}
+
+func TestTiles(t *testing.T) {
+	for _, size := range []image.Point{{640, 480}, {800, 600}, {1280, 720}, {720, 1160}, {1920, 1080}, {4000, 300}} {
+		list := tiles(size)
+		if size.X <= 800 && size.Y <= 600 {
+			if list != nil {
+				t.Errorf("%v is cut into %v", size, list)
+			}
+			continue
+		}
+		// Every face of 100 px lies wholly in a tile.
+		for y := 0; y+100 <= size.Y; y += 20 {
+			for x := 0; x+100 <= size.X; x += 20 {
+				face := image.Rect(x, y, x+100, y+100)
+				if !slices.ContainsFunc(list, func(r image.Rectangle) bool { return face.In(r) }) {
+					t.Fatalf("%v: no tile of %v holds %v", size, list, face)
+				}
+			}
+		}
+	}
+}
+
+func TestPose(t *testing.T) {
+	yaw, pitch, roll := pose(template)
+	if math.Abs(yaw) > 3 || math.Abs(pitch) > 3 || math.Abs(roll) > 1 {
+		t.Errorf("the template looks to %.0f, %.0f, %.0f", yaw, pitch, roll)
+	}
+	side := template
+	side[2].X += 15 // the nose goes to the picture's right
+	if yaw, _, _ := pose(side); yaw < 30 {
+		t.Errorf("a turned face has yaw %.0f", yaw)
+	}
+	up := template
+	up[2].Y -= 10
+	if _, pitch, _ := pose(up); pitch < 15 {
+		t.Errorf("a face that looks up has pitch %.0f", pitch)
+	}
+	if yaw, _, _ := pose([5]quad.Point{}); yaw != 90 {
+		t.Error("points in one place look forward")
+	}
+}
+
+func TestGather(t *testing.T) {
+	good := link.FaceQuality{Height: 100, Sharpness: 20, Frontal: 1}
+	var g Gather
+	if g.Feature() != nil {
+		t.Error("nothing has a feature")
+	}
+	g.Add(link.FaceQuality{Why: "blurred"}, []float32{0, 1})
+	g.Add(good, []float32{1, 0})
+	g.Add(good, []float32{.8, .6})
+	f := g.Feature()
+	if g.Frames() != 2 || math.Abs(Similarity(f, f)-1) > 1e-5 || Similarity(f, []float32{1, 0}) <= Similarity([]float32{.8, .6}, []float32{1, 0}) {
+		t.Errorf("%d frames, %v", g.Frames(), f)
+	}
+	if anew := g.Add(good, []float32{-1, 0}); !anew || g.Frames() != 1 {
+		t.Error("another person's feature is mixed in")
 	}
 }

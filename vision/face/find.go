@@ -82,7 +82,8 @@ func (r *Recognizer) look(picture gocv.Mat, parts []image.Rectangle) ([]link.Fac
 	if w, h := picture.Cols(), picture.Rows(); len(found) == 0 && max(w, h) <= 400 {
 		// A face that fills the picture has no surroundings; the net knows
 		// faces with some.
-		return r.within(picture, max(w, h)/2)
+		found, err = r.within(picture, max(w, h)/2)
+		return best(found), err
 	}
 	for _, area := range parts {
 		part := picture.Region(area)
@@ -100,7 +101,10 @@ func (r *Recognizer) look(picture gocv.Mat, parts []image.Rectangle) ([]link.Fac
 			found = append(found, f)
 		}
 	}
-	return best(found), nil
+	found = best(found)
+	size := image.Pt(picture.Cols(), picture.Rows())
+	slices.SortStableFunc(found, func(a, b link.Face) int { return cmp.Compare(weight(b, size), weight(a, size)) })
+	return found, nil
 }
 
 // cutOff tells whether a face touches an edge of its tile that is not the
@@ -157,7 +161,7 @@ func boxes(scores, corners []float32, size image.Point, within image.Rectangle) 
 	return best(all)
 }
 
-// best keeps of overlapping boxes the surest, and puts the main face first.
+// best keeps of overlapping boxes the surest, in that order.
 func best(all []link.Face) []link.Face {
 	slices.SortStableFunc(all, func(a, b link.Face) int { return cmp.Compare(b.Score, a.Score) })
 	var kept []link.Face
@@ -166,9 +170,17 @@ func best(all []link.Face) []link.Face {
 			kept = append(kept, f)
 		}
 	}
-	slices.SortStableFunc(kept, func(a, b link.Face) int { return cmp.Compare(weight(b), weight(a)) })
 	return kept
 }
 
-// weight orders faces: the large one in front is the main one.
-func weight(f link.Face) float64 { return f.Score * float64(f.Box.Width*f.Box.Height) }
+// weight orders faces: who presents himself is near, in the middle and whole.
+func weight(f link.Face, size image.Point) float64 {
+	b := f.Box
+	w := f.Score * float64(b.Width*b.Height)
+	off := math.Hypot(float64(2*b.Left+b.Width)/float64(size.X)-1, float64(2*b.Top+b.Height)/float64(size.Y)-1)
+	w *= 1 - .5*min(1, off)
+	if b.Left <= 1 || b.Top <= 1 || b.Left+b.Width >= size.X-1 || b.Top+b.Height >= size.Y-1 {
+		w /= 2
+	}
+	return w
+}

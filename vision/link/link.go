@@ -88,6 +88,7 @@ type Settings struct {
 	Models        string  `json:"models"` // directory; empty: the default
 	Plates        bool    `json:"plates"`
 	Faces         bool    `json:"faces"`
+	Liveness      bool    `json:"liveness"` // have each face that is compared examined
 	SamePlateMS   int64   `json:"same_plate_ms"`
 	PictureBytes  int     `json:"picture_bytes"` // the most of a full picture's JPEG
 	CropBytes     int     `json:"crop_bytes"`

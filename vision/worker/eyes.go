@@ -51,6 +51,8 @@ type wanted struct {
 	plates, faces, features bool
 	// far has faces looked for in tiles too, for stills.
 	far bool
+	// live has faces with a feature examined for being prints or screens.
+	live bool
 }
 
 // sight is what was seen in one picture.
@@ -89,6 +91,13 @@ func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 			// A face without a feature is still a face.
 			if q, f, err := e.faces.Describe(picture, faces[i].Box, false); err == nil {
 				faces[i].Quality, faces[i].Feature = &q, f
+			}
+			if w.live && faces[i].Feature != nil {
+				if v, err := e.faces.Liveness(picture, faces[i].Box); err == nil {
+					faces[i].Live = &v
+				} else {
+					faces[i].Feature = nil // what cannot be examined is not compared
+				}
 			}
 		}
 		s.MS["face_feature"] = ms(time.Since(begin))

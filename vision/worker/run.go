@@ -221,7 +221,7 @@ func (w *worker) next(skip int) (came bool, err error) {
 
 // still takes the picture for a passage of its own.
 func (w *worker) still() error {
-	saw, err := w.eyes.look(w.picture, wanted{w.s.Plates, w.s.Faces, w.s.Faces, true})
+	saw, err := w.eyes.look(w.picture, wanted{plates: w.s.Plates, faces: w.s.Faces, features: w.s.Faces, far: true, live: w.s.Liveness})
 	if err != nil || len(saw.Plates) == 0 && len(saw.Faces) == 0 {
 		return err
 	}
@@ -288,7 +288,7 @@ func (w *worker) trigger(id string) error {
 		w.seq++
 		return w.send(link.Message{Result: &link.Result{Seq: w.seq, CaptureMonoNS: camera.Monotonic(), Trigger: bySoftware, TriggerID: id, Plates: []link.Plate{}, Faces: []link.Face{}}})
 	}
-	saw, err := w.eyes.look(w.picture, wanted{true, w.s.Faces, w.s.Faces, true})
+	saw, err := w.eyes.look(w.picture, wanted{plates: true, faces: w.s.Faces, features: w.s.Faces, far: true, live: w.s.Liveness})
 	if err != nil {
 		return err
 	}
