@@ -2,6 +2,7 @@ package board
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"gatehouse/agent/faces"
@@ -67,9 +69,10 @@ func (b *Board) enrol(ctx context.Context, in FaceRequest) error {
 	var features [][]float32
 	for answers := json.NewDecoder(bytes.NewReader(out)); len(features) < len(in.Files); {
 		var seen struct {
-			File  string      `json:"file"`
-			Faces []link.Face `json:"faces"`
-			Error string      `json:"error"`
+			File  string       `json:"file"`
+			Faces []link.Face  `json:"faces"`
+			Error string       `json:"error"`
+			Code  errcode.Code `json:"error_code"`
 		}
 		if jsonErr := answers.Decode(&seen); jsonErr != nil {
 			var exit *exec.ExitError
@@ -79,7 +82,8 @@ func (b *Board) enrol(ctx context.Context, in FaceRequest) error {
 			return &errcode.Error{Code: errcode.FaceDetectFailed, Detail: fmt.Sprintf("The vision process gave no answer: %v", errors.Join(err, ctx.Err())), Err: err}
 		}
 		if seen.Error != "" {
-			return errcode.New(errcode.ImageDecodeFailed, seen.Error)
+			code := cmp.Or(seen.Code, errcode.FaceDetectFailed)
+			return errcode.New(code, strings.TrimPrefix(seen.Error, code.Message()))
 		}
 		feature, err := only(seen.Faces, filepath.Base(seen.File))
 		if err != nil {

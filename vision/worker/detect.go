@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -14,6 +15,7 @@ import (
 
 	"gocv.io/x/gocv"
 
+	"gatehouse/sync/errcode"
 	"gatehouse/vision/link"
 )
 
@@ -26,6 +28,16 @@ type seen struct {
 	Faces  []link.Face        `json:"faces"`
 	MS     map[string]float64 `json:"ms"`
 	Error  string             `json:"error,omitempty"`
+	// ErrorCode is the error table's: 1110, 4001, 3001, and with --need 4002 and 3002; 0 where it has none.
+	ErrorCode errcode.Code `json:"error_code,omitempty"`
+}
+
+func (s *seen) fail(err error) {
+	s.Error = err.Error()
+	var known *errcode.Error
+	if errors.As(err, &known) {
+		s.ErrorCode = known.Code
+	}
 }
 
 // detect looks at picture files one by one; a file that cannot be read is
@@ -34,11 +46,15 @@ func detect(args []string, out io.Writer) error {
 	f := newFlags("detect", "FILE…", "Finds plates and faces in picture files.")
 	asJSON := f.Bool("json", false, "one JSON object per line and file")
 	features := f.Bool("features", false, "with --json: add each face's feature (512 values)")
+	need := f.String("need", "", "plate or face: a picture without one is an error (4002, 3002)")
 	draw := f.String("draw", "", "write the pictures with the results drawn into this directory")
 	dir := f.String("models", "", "model directory (default: found by itself)")
 	files, err := parse(f, args, 1, -1)
 	if err != nil {
 		return err
+	}
+	if *need != "" && *need != "plate" && *need != "face" {
+		return usageError{fmt.Errorf("--need is plate or face, not %q", *need)}
 	}
 	e, err := openEyes(*dir)
 	if err != nil {
@@ -53,6 +69,13 @@ func detect(args []string, out io.Writer) error {
 	bad := 0
 	for _, file := range files {
 		s := e.file(file, *features, *draw)
+		switch {
+		case s.Error != "":
+		case *need == "plate" && len(s.Plates) == 0:
+			s.fail(errcode.New(errcode.PlateNotDetected, ""))
+		case *need == "face" && len(s.Faces) == 0:
+			s.fail(errcode.New(errcode.FaceNotDetected, ""))
+		}
 		if s.Error != "" {
 			bad++
 		}
@@ -65,7 +88,7 @@ func detect(args []string, out io.Writer) error {
 		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("%d of %d files could not be read", bad, len(files))
+		return fmt.Errorf("%d of %d files gave an error", bad, len(files))
 	}
 	return nil
 }
@@ -75,7 +98,7 @@ func (e *eyes) file(path string, features bool, draw string) seen {
 	begin := time.Now()
 	picture, err := load(path)
 	if err != nil {
-		s.Error = err.Error()
+		s.fail(err)
 		return s
 	}
 	defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
@@ -83,7 +106,7 @@ func (e *eyes) file(path string, features bool, draw string) seen {
 	s.MS["decode"] = ms(time.Since(begin))
 	saw, err := e.look(picture, wanted{plates: true, faces: true, features: features, far: true})
 	if err != nil {
-		s.Error = err.Error()
+		s.fail(err)
 		return s
 	}
 	s.Plates, s.Faces = saw.Plates, saw.Faces
@@ -93,7 +116,7 @@ func (e *eyes) file(path string, features bool, draw string) seen {
 	s.MS["total"] = ms(time.Since(begin))
 	if draw != "" {
 		if err := drawn(picture, s, filepath.Join(draw, drawnName(path))); err != nil {
-			s.Error = err.Error()
+			s.fail(err)
 		}
 	}
 	return s

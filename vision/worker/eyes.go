@@ -9,6 +9,7 @@ import (
 	"gocv.io/x/gocv"
 
 	"gatehouse/hal/camera"
+	"gatehouse/sync/errcode"
 	"gatehouse/vision/face"
 	"gatehouse/vision/link"
 	"gatehouse/vision/models"
@@ -67,7 +68,7 @@ func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 	if w.plates {
 		plates, times, err := e.plates.Recognize(picture)
 		if err != nil {
-			return s, fmt.Errorf("cannot look for plates: %w", err)
+			return s, coded(errcode.PlateDetectFailed, err)
 		}
 		s.Plates = append(s.Plates, plates...)
 		s.MS["plate_find"], s.MS["plate_read"] = ms(times.Find), ms(times.Read)
@@ -82,7 +83,7 @@ func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 	}
 	faces, err := find(picture)
 	if err != nil {
-		return s, fmt.Errorf("cannot look for faces: %w", err)
+		return s, coded(errcode.FaceDetectFailed, err)
 	}
 	s.MS["face_find"] = ms(time.Since(begin))
 	if w.features {
@@ -106,6 +107,11 @@ func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 	return s, nil
 }
 
+// coded gives an error the code that clients know it by.
+func coded(code errcode.Code, err error) error {
+	return &errcode.Error{Code: code, Detail: err.Error(), Err: err}
+}
+
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // maxPicture is the largest picture file that is read.
@@ -127,5 +133,9 @@ func load(path string) (gocv.Mat, error) {
 	if err != nil {
 		return gocv.Mat{}, err
 	}
-	return camera.Decode(b)
+	picture, err := camera.Decode(b)
+	if err != nil {
+		return picture, coded(errcode.ImageDecodeFailed, err)
+	}
+	return picture, nil
 }
