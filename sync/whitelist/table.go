@@ -168,6 +168,15 @@ func (b *builder) setGroup(g wire.WhitelistGroup, value []byte, zone *time.Locat
 	return nil
 }
 
+// closeGroup has no row of a group pass: its description is lost.
+func (b *builder) closeGroup(name string) error {
+	n, err := b.number(name)
+	if err == nil {
+		b.groups[n] = group{name: name, known: true}
+	}
+	return err
+}
+
 // dropGroup forgets a group's description.
 func (b *builder) dropGroup(name string) {
 	if n, ok := b.names[name]; ok && b.groups[n].known {

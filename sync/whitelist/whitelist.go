@@ -100,17 +100,18 @@ func (l *List) Reload() error {
 			damaged++
 		}
 		build := newBuilder()
-		each := func(b *bolt.Bucket, f func(value []byte) error) error {
+		each := func(b *bolt.Bucket, f func(value []byte) error, lost func(key string) error) error {
 			if b == nil {
 				return nil
 			}
-			return store.ForEach(b, func(_, v []byte, err error) error {
+			return store.ForEach(b, func(k, v []byte, err error) error {
 				if err == nil {
 					err = f(v)
 				}
 				if err != nil {
-					l.log.Error("a whitelist row is damaged and does not count", "err", err)
+					l.log.Error("a whitelist row or group is damaged and does not count", "key", string(k), "err", err)
 					damaged++
+					return lost(string(k))
 				}
 				return nil
 			})
@@ -121,14 +122,14 @@ func (l *List) Reload() error {
 				return err
 			}
 			return build.setGroup(g, v, l.zone)
-		})
+		}, build.closeGroup) // what restricted its rows is not known: none of them passes
 		err2 := each(rowsOf(tx, head.Set), func(v []byte) error {
 			var r wire.WhitelistRecord
 			if err := json.Unmarshal(v, &r); err != nil {
 				return err
 			}
 			return build.add(r, v, l.zone)
-		})
+		}, func(string) error { return nil })
 		s = build.snapshot(head.Version)
 		if err1 != nil {
 			return err1

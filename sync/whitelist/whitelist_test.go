@@ -229,6 +229,37 @@ func TestADamagedRowDoesNotCount(t *testing.T) {
 	same(t, l)
 }
 
+// What a damaged group restricted is not known: none of its rows passes.
+func TestADamagedGroupClosesItsRows(t *testing.T) {
+	l := open(t)
+	if err := apply(l, `{"mode":"replace","groups":[{"name":"left","enable":0},{"name":"staff","enable":1}],"rows":[{"plate":"A1","enable":1,"group":"left"},
+		{"plate":"A2","enable":1,"group":"staff"},{"plate":"A3","enable":1}]}`, ""); err != nil {
+		t.Fatal(err)
+	}
+	err := l.db.Update(func(tx *bolt.Tx) error {
+		h, err := readHead(tx)
+		b := groupsOf(tx, h.Set)
+		return errors.Join(err, b.Put([]byte("left"), b.Get([]byte("staff"))), b.Put([]byte("staff"), []byte("torn")))
+	})
+	if err := errors.Join(err, l.Reload()); err != nil {
+		t.Fatal(err)
+	}
+	for plate, want := range map[string]Verdict{"A1": Suspended, "A2": Suspended, "A3": Listed} {
+		if _, v := l.Lookup(plate, time.Now()); v != want {
+			t.Errorf("%s is %v, not %v", plate, v, want)
+		}
+	}
+	if l.Damaged() != 2 {
+		t.Errorf("%d damaged", l.Damaged())
+	}
+	if err := apply(l, `{"mode":"delta","groups":[{"name":"staff","enable":1}]}`, ""); err != nil {
+		t.Fatal(err)
+	}
+	if _, v := l.Lookup("A2", time.Now()); v != Listed {
+		t.Errorf("a group that is sent again leaves its rows %v", v)
+	}
+}
+
 // A damaged head leaves no row in force, and the next set or row mends it.
 func TestADamagedHead(t *testing.T) {
 	l := open(t)
