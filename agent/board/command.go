@@ -49,9 +49,7 @@ func (b *Board) one(ctx context.Context, in inbound) {
 		r.Code, r.ErrorCode, r.ErrorMessage = e.Code.MQTTCode(), int(e.Code), e.Error()
 	}
 	r.Timestamp = time.Now().Unix()
-	answer, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	if err := b.publish(answer, in.conn, topics.Reply(name), r); err != nil {
+	if err := b.reply(ctx, in.conn, topics.Reply(name), r); err != nil {
 		b.log.Warn("an answer was not delivered", "name", name, "err", err)
 	}
 }
@@ -93,7 +91,7 @@ func (b *Board) carryOut(topic string, cmd wire.Command) (any, error) {
 		if err != nil {
 			return nil, err
 		}
-		_, err = b.outbox.Ack(ack.Boot, ack.Ranges)
+		_, err = b.outbox.Ack(ack.Boot, ack.Ranges, b.uploads())
 		return silent, err
 	case wire.NameUnbind:
 		return nil, b.Unbind()

@@ -6,10 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net"
-	"os"
 	"time"
-
-	"golang.org/x/time/rate"
 
 	"gatehouse/sync/outbox"
 	"gatehouse/sync/session"
@@ -66,7 +63,15 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 	b.mu.Lock()
 	b.epoch = epoch
 	b.mu.Unlock()
-	will, err := json.Marshal(b.up(wire.NameOffline, wire.Body{Body: wire.Offline{Boot: b.outbox.Boot(), Epoch: epoch, Reason: "lost"}}, nil))
+	var account int64
+	if bound.Body != nil {
+		account = bound.Body.AccountID
+	}
+	boot, _, err := b.outbox.Begin(ctx, account)
+	if err != nil {
+		return session.Options{}, err
+	}
+	will, err := json.Marshal(b.up(wire.NameOffline, wire.Body{Body: wire.Offline{Boot: boot, Epoch: epoch, Reason: "lost"}}, nil))
 	if err != nil {
 		return session.Options{}, err
 	}
@@ -86,6 +91,9 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 			b.log.Warn("a command is too large and ignored", "topic", topic, "bytes", len(payload))
 			return
 		}
+		if b.acknowledged(topics, topic, payload) {
+			return
+		}
 		select {
 		case b.commands <- inbound{topic, payload, conn}:
 		case <-ctx.Done():
@@ -94,7 +102,7 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 	byCloud := b.config().Delivery.Ack == "cloud" || b.config().Delivery.Ack == "" && bound.Body != nil
 	o.OnUp = func(ctx context.Context, c *session.Conn) {
 		conns <- c
-		b.live(ctx, c, topics, epoch, byCloud)
+		b.live(ctx, c, topics, life{epoch, account, byCloud})
 	}
 	return o, nil
 }
@@ -112,18 +120,41 @@ func (b *Board) publish(ctx context.Context, c *session.Conn, topic string, m an
 	return c.Publish(ctx, topic, 1, text)
 }
 
+// acknowledged takes an event_ack at once, out of turn: it only touches memory,
+// and must not wait behind commands that take their time.
+func (b *Board) acknowledged(topics wire.Topics, topic string, payload []byte) bool {
+	if name, ok := topics.ParseDown(topic); !ok || name != wire.NameEventAck {
+		return false
+	}
+	cmd, err := wire.ParseCommand(wire.NameEventAck, payload)
+	if err == nil {
+		_, err = b.carryOut(topic, cmd)
+	}
+	if err != nil {
+		b.log.Warn("an acknowledgement is refused", "err", err)
+	}
+	return true
+}
+
+// life is what a connection knows of itself.
+type life struct {
+	epoch   int64
+	account int64 // whose events are sent
+	byCloud bool  // the cloud acknowledges them
+}
+
 // live is a connection's life: birth, keep_alive, events; at a graceful end a farewell.
-func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, epoch int64, byCloud bool) {
+func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, l life) {
 	beat := func() error {
 		return b.publish(ctx, c, topics.Up(wire.NameKeepAlive), b.up(wire.NameKeepAlive, wire.Body{Body: map[string]int64{"timestamp": time.Now().Unix()}}, nil))
 	}
-	if err := errors.Join(b.publish(ctx, c, topics.Up(wire.NameBirth), b.up(wire.NameBirth, wire.Body{Body: b.birth(epoch)}, nil)), beat()); err != nil {
+	if err := errors.Join(b.publish(ctx, c, topics.Up(wire.NameBirth), b.up(wire.NameBirth, wire.Body{Body: b.birth(l.epoch)}, nil)), beat()); err != nil {
 		return
 	}
 	delivered := make(chan struct{})
 	go func() {
 		defer close(delivered)
-		b.deliver(ctx, c, topics, byCloud)
+		b.deliver(ctx, c, topics, l.account, l.byCloud)
 	}()
 	tick := time.NewTicker(time.Duration(b.config().MQTT.KeepAlive))
 	defer tick.Stop()
@@ -140,7 +171,7 @@ func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, e
 	<-delivered
 	farewell, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	_ = b.publish(farewell, c, topics.Up(wire.NameOffline), b.up(wire.NameOffline, wire.Body{Body: wire.Offline{Boot: b.outbox.Boot(), Epoch: epoch, Reason: "stopped"}}, nil))
+	_ = b.publish(farewell, c, topics.Up(wire.NameOffline), b.up(wire.NameOffline, wire.Body{Body: wire.Offline{Boot: b.outbox.Boot(), Epoch: l.epoch, Reason: "stopped"}}, nil))
 }
 
 func (b *Board) birth(epoch int64) wire.Birth {
@@ -158,72 +189,23 @@ func (b *Board) birth(epoch int64) wire.Birth {
 	return m
 }
 
-// ackWait is how long the cloud has to acknowledge before an event is sent again.
-const ackWait = 30 * time.Second
-
-// deliver publishes what waits, live before backlog, within the token bucket.
-func (b *Board) deliver(ctx context.Context, c *session.Conn, topics wire.Topics, byCloud bool) {
-	limit := rate.NewLimiter(rate.Limit(b.config().Delivery.EventsPerSecond), b.config().Delivery.Burst)
-	sent := map[eventKey]time.Time{}
-	for {
-		added := b.outbox.Added()
-		for k, at := range sent { // forget what was acknowledged or is due again
-			if time.Since(at) > ackWait {
-				delete(sent, k)
-			}
-		}
-		account := b.account()
-		list, err := b.outbox.Pending(50, func(id wire.EventID) bool { return !sent[eventKey{id.Boot, id.Seq}].IsZero() })
-		if err != nil {
-			b.log.Error("the outbox cannot be read", "err", err)
-		}
-		for _, s := range list {
-			sent[eventKey{s.ID.Boot, s.ID.Seq}] = time.Now()
-			if s.Account != account && s.Name != wire.NameGap {
-				continue // it belongs to another account and never goes to this one
-			}
-			if limit.Wait(ctx) != nil {
-				return
-			}
-			if err := b.publish(ctx, c, topics.Up(s.Name), b.envelope(s)); err != nil {
-				return // it stays in the outbox
-			}
-			if !byCloud {
-				if _, err := b.outbox.Ack(s.ID.Boot, [][2]uint64{{s.ID.Seq, s.ID.Seq}}); err != nil {
-					b.log.Error("a delivered event could not be forgotten", "err", err)
-				}
-			}
-		}
-		if len(list) > 0 {
-			continue
-		}
-		select {
-		case <-ctx.Done():
-			return
-		case <-added:
-		case <-time.After(5 * time.Second):
-		}
-	}
-}
-
-type eventKey struct {
-	boot string
-	seq  uint64
-}
+// uploads reports whether pictures outlive their event's acknowledgement, to be uploaded.
+func (b *Board) uploads() bool { return false }
 
 // envelope is a stored event as it is sent: with its pictures, as far as they
 // are still there and the message stays within its size.
 func (b *Board) envelope(s outbox.Stored) wire.Up {
 	id := s.ID
 	m := b.up(s.Name, s.Payload, &id)
-	if len(s.Files) == 0 {
-		return m
+	files := map[string]outbox.File{}
+	for _, f := range s.Files {
+		files[f.Field] = f
 	}
-	if s.Name == wire.NameFaceResult {
+	if s.Name == wire.NameFaceResult && len(files) > 0 {
 		var r struct {
 			Body wire.FaceResult `json:"body"`
 		}
-		jpeg, err := b.outbox.Picture(s.Files["full_image_content"])
+		jpeg, err := b.outbox.Picture(files["full_image_content"])
 		if err == nil && json.Unmarshal(s.Payload, &r) == nil && base64.StdEncoding.EncodedLen(len(jpeg)) <= wire.MaxMessage-len(s.Payload)-1024 {
 			r.Body.ImageContent = base64.StdEncoding.EncodeToString(jpeg)
 			m.Payload = r
@@ -237,16 +219,21 @@ func (b *Board) envelope(s outbox.Stored) wire.Up {
 	if err := json.Unmarshal(s.Payload, &r); err != nil {
 		return m
 	}
-	room := wire.MaxMessage - len(s.Payload) - 1024
 	p := &r.AlarmInfoPlate.Result.PlateResult
+	if !s.Live {
+		p.IsOffline = 1
+	}
+	m.Payload = r
+	room := wire.MaxMessage - len(s.Payload) - 1024
 	for _, f := range []struct {
 		field string
 		to    *string
 	}{{"small_image_content", &p.SmallImageContent}, {"full_image_content", &p.FullImageContent}} {
-		jpeg, err := b.outbox.Picture(s.Files[f.field])
-		if s.Files[f.field] == "" || errors.Is(err, os.ErrNotExist) {
+		file, has := files[f.field]
+		if !has {
 			continue
 		}
+		jpeg, err := b.outbox.Picture(file)
 		if text := base64.StdEncoding.EncodeToString(jpeg); err == nil && len(text) <= room {
 			*f.to = text
 			room -= len(text)

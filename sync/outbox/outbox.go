@@ -1,26 +1,29 @@
 // Package outbox keeps what a board has to tell until somebody has taken it:
 // store and forward over bbolt.
 //
-// An event is named by (boot, sequence); sequences are contiguous within a
-// boot, and a range that had to be dropped leaves a gap event, so that the
-// receiver can prove that it has everything. Put returns when the event is on
-// disk; events that arrive together share a commit. An event leaves only when
-// it is acknowledged.
+// An event is named by (boot, sequence). Sequences are contiguous, and a range
+// that had to be dropped leaves a gap event that names range and cause, so that
+// the receiver can prove that it has everything. A boot's events belong to one
+// account: another account begins another boot. Put returns when the event is
+// on disk; events that arrive together share a commit, and what was
+// acknowledged is deleted with the next one. An event leaves only when it is
+// acknowledged.
 //
-// Not protected: events that were put while the disk was full are refused, with
-// an error to the caller; nothing is ever dropped silently.
+// When room runs out pictures go first, then ordinary events, then barrier
+// decisions, oldest first; results never, and nothing that a receiver was given
+// since the start. Events that the full disk refuses become a gap as well.
+//
+// Not protected: after a power cut the acknowledgements of the last second are
+// forgotten, so that a receiver may see those events again; pictures are not
+// synced, and one that was torn is left out.
 package outbox
 
 import (
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"os"
-	"path/filepath"
-	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -30,8 +33,9 @@ import (
 	"gatehouse/sync/wire"
 )
 
-// Priority orders what is dropped first when room runs out: the lowest first.
-type Priority int
+// Priority orders what is dropped first when room runs out, the lowest first,
+// and what is told first of a backlog, the highest first.
+type Priority uint8
 
 const (
 	Normal   Priority = iota // recognitions, inputs: dropped by the caps, leaving gaps
@@ -48,52 +52,78 @@ type Event struct {
 	Account  int64             `json:"account"` // whom it belongs to; 0 before any binding
 }
 
+// File is a picture of a stored event.
+type File struct {
+	Field string `json:"field"` // of the message
+	Name  string `json:"name"`  // in the picture directory
+	Size  int64  `json:"size"`  // bytes
+	CRC   uint32 `json:"crc"`   // Castagnoli
+}
+
 // Stored is an event that waits.
 type Stored struct {
 	Event
-	ID      wire.EventID      `json:"id"`
-	Files   map[string]string `json:"files,omitempty"` // field → file name in the picture directory
-	AddedMS int64             `json:"added_ms"`        // Unix ms by the board's clock
+	ID      wire.EventID `json:"id"`
+	Files   []File       `json:"files,omitempty"`
+	AddedMS int64        `json:"added_ms"` // Unix ms by the board's clock
+	Live    bool         `json:"-"`        // from a Feed: it came after the connection did
 }
 
 // Options of an outbox.
 type Options struct {
 	PictureDir   string        // made if missing
-	MaxEvents    int           // more waiting events drop the oldest; 0: 200,000
-	MaxBytes     int64         // more bytes of waiting payloads drop the oldest; 0: 128 MiB
-	MaxAge       time.Duration // older events are dropped; 0: never
+	MaxEvents    int           // more waiting events drop the oldest; 0: no limit
+	MaxBytes     int64         // the database file never grows beyond this; 0: 256 MiB; from 2 MiB
+	MaxAge       time.Duration // older events are dropped, where both times come from a trusted clock; 0: never
 	PictureQuota int64         // bytes; the oldest pictures go first, their events stay; 0: 512 MiB
+	Reserve      int64         // bytes set aside for a full disk; 0: 4 MiB; negative: none
 	FlushEvery   time.Duration // the longest an event waits for company; 0: 20 ms
-	MaxFile      int           // the database file's largest size in bytes; 0: no limit
+	AckDelay     time.Duration // the longest an acknowledgement waits for a commit; 0: 1 s
 	Trusted      func() bool   // whether the clock is synchronised; nil: never
+	Now          func() time.Time
 	Log          *slog.Logger
 }
 
 var (
-	eventsBucket = []byte("events") // boot, sequence → Stored
+	eventsBucket = []byte("events") // boot, sequence → record
 	metaBucket   = []byte("meta")
-	bootKey      = []byte("boot") // count of boots
+	seriesBucket = []byte("series") // boot → account
+	bootKey      = []byte("boot")   // count of boots
 )
 
 // Outbox is safe for concurrent use.
 type Outbox struct {
-	db      *store.DB
-	o       Options
-	boot    string
-	begin   time.Time
-	closed  chan struct{} // closed by Close
-	ended   chan struct{} // closed when nothing is written any more
-	done    sync.WaitGroup
-	nextAge time.Time // when MaxAge is looked at again; the writer's
-	in      chan *pending
+	db     *store.DB
+	path   string
+	o      Options
+	begin  time.Time
+	in     chan *pending
+	noted  chan struct{} // something was acknowledged
+	closed chan struct{} // closed by Close
+	ended  chan struct{} // closed when nothing is written any more
+	done   sync.WaitGroup
+
+	// The writer's own.
+	arena    []byte // records of the commit under way; these four are kept for the next
+	key      []byte
+	stored   []Stored
+	slots    []slot
+	lastErr  error // of the last commit
+	nextAge  time.Time
+	nextHold time.Time // when the reserve is made again
+	tight    bool      // the disk was full and the reserve is gone
+	refused  uint64    // events that a full disk refused since the last commit
 
 	mu      sync.Mutex
-	waiting map[key]int64 // → payload bytes
-	bytes   int64
+	index   index
+	current *series
+	seq     uint64 // the last one given in current
+	acked   []forgotten
 	images  int64 // bytes of pictures on disk
-	seq     uint64
 	stats   Stats
-	added   chan struct{} // closed and replaced when something was added
+	gaps    uint64        // counts gaps made, so that a Feed looks for them
+	changed chan struct{} // closed and replaced when events came or went
+	moved   chan struct{} // closed and replaced when pictures were kept for uploading
 }
 
 // Stats counts since the outbox was opened.
@@ -102,34 +132,20 @@ type Stats struct {
 	LastSeq      uint64 `json:"last_seq"`
 	Waiting      int    `json:"waiting"`
 	WaitingBytes int64  `json:"waiting_bytes"`
+	PictureBytes int64  `json:"picture_bytes"`
+	FileBytes    int64  `json:"file_bytes"` // the database's file by its highest page
 	Acknowledged uint64 `json:"acknowledged"`
-	Dropped      uint64 `json:"dropped"`
+	Dropped      uint64 `json:"dropped"` // by the caps, told as gaps
+	Refused      uint64 `json:"refused"` // by a full disk, told as gaps
 	Commits      uint64 `json:"commits"`
 	Written      uint64 `json:"written"` // events
-	Quarantined  string `json:"quarantined,omitempty"`
-}
+	Rotations    uint64 `json:"rotations"`
+	BytesWritten int64  `json:"bytes_written"` // to flash, pictures included
+	// BytesPerEvent is BytesWritten without pictures over Written.
+	BytesPerEvent int64  `json:"bytes_per_event"`
+	Quarantined   string `json:"quarantined,omitempty"`
 
-type key struct {
-	boot string
-	seq  uint64
-}
-
-func (k key) bytes() []byte {
-	return binary.BigEndian.AppendUint64(append([]byte(k.boot), 0), k.seq)
-}
-
-func parseKey(b []byte) (key, bool) {
-	if len(b) < 9 || b[len(b)-9] != 0 {
-		return key{}, false
-	}
-	return key{string(b[:len(b)-9]), binary.BigEndian.Uint64(b[len(b)-8:])}, true
-}
-
-type pending struct {
-	event Event
-	id    wire.EventID
-	err   error
-	done  chan struct{}
+	pictureBytesWritten int64
 }
 
 // ErrClosed is a Put after Close.
@@ -138,39 +154,47 @@ var ErrClosed = errors.New("the outbox is closed")
 // Open opens the outbox at path and begins a new boot.
 func Open(path string, o Options) (*Outbox, error) {
 	setDefaults(&o)
-	if err := os.MkdirAll(o.PictureDir, 0o700); err != nil {
+	if err := os.MkdirAll(uploadDir(o.PictureDir), 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the picture directory: %w", err)
 	}
-	db, err := store.Open(path, store.Options{Bulk: true, MaxBytes: o.MaxFile, Log: o.Log})
+	db, err := store.Open(path, store.Options{Bulk: true, MaxBytes: int(o.MaxBytes), Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
-	b := &Outbox{db: db, o: o, begin: time.Now(), closed: make(chan struct{}), ended: make(chan struct{}), in: make(chan *pending, 256),
-		waiting: map[key]int64{}, added: make(chan struct{})}
+	b := &Outbox{db: db, path: path, o: o, begin: o.Now(), in: make(chan *pending, 256), noted: make(chan struct{}, 1),
+		closed: make(chan struct{}), ended: make(chan struct{}), changed: make(chan struct{}), moved: make(chan struct{})}
 	b.stats.Quarantined = db.Quarantined
 	if err := b.load(); err != nil {
 		db.Close()
 		return nil, err
 	}
+	b.keepReserve()
 	b.done.Go(b.write)
 	return b, nil
 }
 
 func setDefaults(o *Options) {
-	if o.MaxEvents == 0 {
-		o.MaxEvents = 200_000
-	}
 	if o.MaxBytes == 0 {
-		o.MaxBytes = 128 << 20
+		o.MaxBytes = 256 << 20
 	}
+	o.MaxBytes = max(o.MaxBytes, 2<<20)
 	if o.PictureQuota == 0 {
 		o.PictureQuota = 512 << 20
+	}
+	if o.Reserve == 0 {
+		o.Reserve = 4 << 20
 	}
 	if o.FlushEvery == 0 {
 		o.FlushEvery = 20 * time.Millisecond
 	}
+	if o.AckDelay == 0 {
+		o.AckDelay = time.Second
+	}
 	if o.Trusted == nil {
 		o.Trusted = func() bool { return false }
+	}
+	if o.Now == nil {
+		o.Now = time.Now
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -180,65 +204,108 @@ func setDefaults(o *Options) {
 // load counts the boot, finds what waits, and removes pictures nobody refers to.
 func (b *Outbox) load() error {
 	referred := map[string]bool{}
+	damaged := map[string][]uint64{} // boot → sequences
+	var boot string
 	err := b.db.Update(func(tx *bolt.Tx) error {
-		meta, err := tx.CreateBucketIfNotExists(metaBucket)
-		if err != nil {
-			return err
-		}
-		events, err := tx.CreateBucketIfNotExists(eventsBucket)
-		if err != nil {
-			return err
-		}
-		if b.boot, err = nextBoot(meta); err != nil {
-			return err
-		}
-		return store.ForEach(events, func(k, v []byte, damaged error) error {
-			id, ok := parseKey(k)
-			var s Stored
-			if damaged != nil || !ok || json.Unmarshal(v, &s) != nil {
-				b.o.Log.Error("a stored event is damaged; it becomes a gap", "key", fmt.Sprintf("%x", k))
-				return b.replaceByGap(events, k, id)
+		for _, name := range [][]byte{metaBucket, seriesBucket, eventsBucket} {
+			if _, err := tx.CreateBucketIfNotExists(name); err != nil {
+				return err
 			}
-			b.waiting[id] = int64(len(v))
-			b.bytes += int64(len(v))
-			for _, f := range s.Files {
-				referred[f] = true
+		}
+		accounts := loadAccounts(tx)
+		inSeries := func(boot string) *series {
+			if s := b.index.series(boot); s != nil {
+				return s
+			}
+			account, known := accounts[boot]
+			if !known {
+				account = anyAccount
+			}
+			return b.index.add(boot, account)
+		}
+		err := store.ForEach(tx.Bucket(eventsBucket), func(k, v []byte, err error) error {
+			id, ok := parseKey(k)
+			if !ok {
+				return nil // a key no Put made; it stays, unread, until the rotation
+			}
+			stored, parseErr := parseRecord(id, v)
+			s := inSeries(id.boot)
+			if err != nil || parseErr != nil {
+				damaged[id.boot] = append(damaged[id.boot], id.seq)
+				b.index.set(s, id.seq, slot{size: 1, priority: Result, flags: doomed})
+				return nil
+			}
+			if s.account == anyAccount {
+				s.account = stored.Account
+			}
+			b.index.set(s, id.seq, slotOf(&stored, len(v)))
+			for _, f := range stored.Files {
+				referred[f.Name] = true
 			}
 			return nil
 		})
+		if err != nil {
+			return err
+		}
+		for old := range accounts {
+			if b.index.series(old) == nil {
+				if err := tx.Bucket(seriesBucket).Delete([]byte(old)); err != nil {
+					return err
+				}
+			}
+		}
+		boot, err = newSeries(tx, 0)
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("cannot load the outbox: %w", err)
 	}
+	b.start(boot, 0)
+	for boot, seqs := range damaged {
+		b.o.Log.Error("stored events are damaged; they become gaps", "boot", boot, "events", len(seqs))
+		if err := b.replaceByGaps(boot, seqs, wire.GapDamage); err != nil {
+			return fmt.Errorf("cannot load the outbox: %w", err)
+		}
+	}
 	return b.sweep(referred)
 }
 
-// replaceByGap puts a gap event of one in the place of a damaged one.
-func (b *Outbox) replaceByGap(events *bolt.Bucket, k []byte, id key) error {
-	if id.boot == "" {
-		return events.Delete(k)
+func slotOf(s *Stored, size int) slot {
+	v := slot{size: uint32(size), added: uint32(s.AddedMS / 1000), priority: s.Priority}
+	if len(s.Files) > 0 {
+		v.flags |= hasPictures
 	}
-	payload, err := json.Marshal(wire.Body{Body: wire.Gap{Boot: id.boot, From: id.seq, To: id.seq, Cause: "damage"}})
-	if err != nil {
-		return err
+	if s.Name == wire.NameGap {
+		v.flags |= isGap
 	}
-	s := Stored{Event: Event{Name: wire.NameGap, Payload: payload, Priority: Result}, ID: wire.EventID{Boot: id.boot, Seq: id.seq}}
-	b.waiting[id] = int64(len(payload))
-	return store.PutJSON(events, k, s)
+	if s.ID.Trusted {
+		v.flags |= clockTrusted
+	}
+	return v
 }
 
-// Boot is the id of this boot.
-func (b *Outbox) Boot() string { return b.boot }
+// Boot is the name of the present series.
+func (b *Outbox) Boot() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.current.boot
+}
 
-// MonoMS is the time since this boot in ms.
-func (b *Outbox) MonoMS() int64 { return time.Since(b.begin).Milliseconds() }
+// MonoMS is the time since Open in ms.
+func (b *Outbox) MonoMS() int64 { return b.o.Now().Sub(b.begin).Milliseconds() }
 
 // Stats counts.
 func (b *Outbox) Stats() Stats {
+	size, _ := b.db.Room()
+	written := b.db.Written()
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	s := b.stats
-	s.Boot, s.LastSeq, s.Waiting, s.WaitingBytes = b.boot, b.seq, len(b.waiting), b.bytes
+	s.Boot, s.LastSeq, s.Waiting, s.WaitingBytes = b.current.boot, b.seq, b.index.waiting, b.index.bytes
+	s.FileBytes, s.PictureBytes, s.BytesWritten = size, b.images, written+s.pictureBytesWritten
+	if s.Written > 0 {
+		s.BytesPerEvent = written / int64(s.Written)
+	}
 	return s
 }
 
@@ -246,147 +313,76 @@ func (b *Outbox) Stats() Stats {
 func (b *Outbox) Oldest() uint64 {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	low := b.seq + 1
-	for k := range b.waiting {
-		if k.boot == b.boot && k.seq < low {
-			low = k.seq
-		}
+	if seq, v := b.current.next(0); v != nil {
+		return seq
 	}
-	return low
+	return b.seq + 1
 }
 
-// Added gives a channel that is closed when the next event has been stored.
-func (b *Outbox) Added() <-chan struct{} {
+// Waiting counts the waiting events of an account by name; it reads them all.
+func (b *Outbox) Waiting(account int64, name string) (n int, err error) {
+	err = b.each(func(s Stored) bool {
+		if s.Account == account && s.Name == name {
+			n++
+		}
+		return true
+	})
+	return n, err
+}
+
+// Changed gives a channel that is closed when the next event has been stored
+// or acknowledged: a Feed may then have more.
+func (b *Outbox) Changed() <-chan struct{} {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.added
+	return b.changed
 }
 
-// Pending gives up to n waiting events that skip does not hold, those of this
-// boot, newest first, before the backlog of earlier boots, oldest first: what
-// happens now is told before what happened then.
-func (b *Outbox) Pending(n int, skip func(wire.EventID) bool) ([]Stored, error) {
-	b.mu.Lock()
-	keys := make([]key, 0, min(len(b.waiting), 4*n))
-	for k := range b.waiting {
-		if skip == nil || !skip(wire.EventID{Boot: k.boot, Seq: k.seq}) {
-			keys = append(keys, k)
-		}
+// tell wakes who waits for Changed; b.mu is held.
+func (b *Outbox) tell() {
+	close(b.changed)
+	b.changed = make(chan struct{})
+}
+
+// List gives the waiting events in order of boot and sequence, at most n.
+func (b *Outbox) List(n int) (found []Stored, err error) {
+	if n <= 0 {
+		return nil, nil
 	}
-	b.mu.Unlock()
-	slices.SortFunc(keys, func(x, y key) int {
-		xLive, yLive := x.boot == b.boot, y.boot == b.boot
-		switch {
-		case xLive != yLive && xLive:
-			return -1
-		case xLive != yLive:
-			return 1
-		case x.boot != y.boot:
-			return strings.Compare(x.boot, y.boot)
-		case x.seq < y.seq:
-			return -1
-		}
-		return 1
-	})
-	return b.read(keys[:min(n, len(keys))])
-}
-
-func (b *Outbox) read(keys []key) (found []Stored, err error) {
-	err = b.db.View(func(tx *bolt.Tx) error {
-		events := tx.Bucket(eventsBucket)
-		for _, k := range keys {
-			var s Stored
-			ok, err := store.GetJSON(events, k.bytes(), &s)
-			if err != nil {
-				b.o.Log.Error("a stored event is damaged; it becomes a gap at the next start", "boot", k.boot, "seq", k.seq, "err", err)
-				continue
-			}
-			if ok {
-				found = append(found, s)
-			}
-		}
-		return nil
+	err = b.each(func(s Stored) bool {
+		s.Payload = append(json.RawMessage(nil), s.Payload...)
+		found = append(found, s)
+		return len(found) < n
 	})
 	return found, err
 }
 
-// List gives all waiting events in order of boot and sequence, at most n.
-func (b *Outbox) List(n int) (found []Stored, err error) {
-	err = b.db.View(func(tx *bolt.Tx) error {
-		return store.ForEach(tx.Bucket(eventsBucket), func(_, v []byte, damaged error) error {
-			var s Stored
-			if damaged == nil && json.Unmarshal(v, &s) == nil && len(found) < n {
-				found = append(found, s)
+// each reads the waiting events until f says no; the payload is valid in f only.
+func (b *Outbox) each(f func(Stored) bool) error {
+	stop := errors.New("stop")
+	err := b.db.View(func(tx *bolt.Tx) error {
+		return store.ForEach(tx.Bucket(eventsBucket), func(k, v []byte, err error) error {
+			id, ok := parseKey(k)
+			if !ok || err != nil {
+				return nil
+			}
+			s, err := parseRecord(id, v)
+			b.mu.Lock()
+			waits := b.index.get(id) != nil
+			b.mu.Unlock()
+			if err == nil && waits && !f(s) {
+				return stop
 			}
 			return nil
 		})
 	})
-	return found, err
-}
-
-// Picture reads a picture of a stored event; os.ErrNotExist where the quota has taken it.
-func (b *Outbox) Picture(file string) ([]byte, error) {
-	return os.ReadFile(filepath.Join(b.o.PictureDir, filepath.Base(file)))
-}
-
-// Ack forgets the events of ranges (both ends included) and their pictures, and
-// gives how many there were. Unknown ones are no error: acknowledgements repeat.
-func (b *Outbox) Ack(boot string, ranges [][2]uint64) (n int, err error) {
-	b.mu.Lock()
-	var gone []key
-	for k := range b.waiting {
-		if k.boot == boot && slices.ContainsFunc(ranges, func(r [2]uint64) bool { return r[0] <= k.seq && k.seq <= r[1] }) {
-			gone = append(gone, k)
-		}
-	}
-	b.mu.Unlock()
-	if len(gone) == 0 {
-		return 0, nil
-	}
-	files, err := b.remove(gone, nil)
-	if err != nil {
-		return 0, fmt.Errorf("cannot forget acknowledged events: %w", err)
-	}
-	b.mu.Lock()
-	b.stats.Acknowledged += uint64(len(gone))
-	b.mu.Unlock()
-	b.deletePictures(files)
-	return len(gone), nil
-}
-
-// remove deletes events and, in the same transaction, runs also; it gives their pictures.
-func (b *Outbox) remove(keys []key, also func(events *bolt.Bucket) error) (files []string, err error) {
-	err = b.db.Update(func(tx *bolt.Tx) error {
-		events := tx.Bucket(eventsBucket)
-		for _, k := range keys {
-			var s Stored
-			if _, err := store.GetJSON(events, k.bytes(), &s); err == nil {
-				for _, f := range s.Files {
-					files = append(files, f)
-				}
-			}
-			if err := events.Delete(k.bytes()); err != nil {
-				return err
-			}
-		}
-		if also != nil {
-			return also(events)
-		}
+	if errors.Is(err, stop) {
 		return nil
-	})
-	if err != nil {
-		return nil, err
 	}
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	for _, k := range keys {
-		b.bytes -= b.waiting[k]
-		delete(b.waiting, k)
-	}
-	return files, nil
+	return err
 }
 
-// Close ends the writing of events and closes the database.
+// Close stores what was put and acknowledged, and closes the database.
 func (b *Outbox) Close() error {
 	close(b.closed)
 	b.done.Wait()

@@ -5,11 +5,8 @@ import (
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"os"
-	"path/filepath"
-	"slices"
+	"math"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -17,6 +14,355 @@ import (
 	"gatehouse/sync/store"
 	"gatehouse/sync/wire"
 )
+
+// pending is an event that waits for its commit, or something the writer is to do between two.
+type pending struct {
+	event Event
+	do    func() error
+	id    wire.EventID
+	err   error
+	done  chan struct{}
+}
+
+// Put stores an event and returns its id when it is on disk. Events put at the
+// same time share a commit; a Decision or Result is committed at once.
+func (b *Outbox) Put(ctx context.Context, e Event) (wire.EventID, error) {
+	p := &pending{event: e, done: make(chan struct{})}
+	err := b.submit(ctx, p)
+	return p.id, err
+}
+
+// Begin makes sure that the present series belongs to the account, and gives
+// its boot and last sequence. Called before a birth is sent.
+func (b *Outbox) Begin(ctx context.Context, account int64) (boot string, last uint64, err error) {
+	p := &pending{done: make(chan struct{})}
+	p.do = func() error {
+		if err := b.belongTo(account); err != nil {
+			return err
+		}
+		b.mu.Lock()
+		boot, last = b.current.boot, b.seq
+		b.mu.Unlock()
+		return nil
+	}
+	err = b.submit(ctx, p)
+	return boot, last, err
+}
+
+// submit gives p to the writer and waits for it.
+func (b *Outbox) submit(ctx context.Context, p *pending) error {
+	select {
+	case b.in <- p:
+	case <-b.closed:
+		return ErrClosed
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	select {
+	case <-p.done:
+		return p.err
+	case <-b.ended: // it came behind the last one that was written or refused
+		select {
+		case <-p.done:
+			return p.err
+		default:
+			return ErrClosed
+		}
+	case <-ctx.Done(): // it may still be stored
+		return ctx.Err()
+	}
+}
+
+// write collects events and acknowledgements and commits them, until Close.
+func (b *Outbox) write() {
+	defer close(b.ended)
+	const mostAcks = 1024 // are not kept waiting
+	ackDue := time.NewTimer(math.MaxInt64)
+	defer ackDue.Stop()
+	armed := false
+	for {
+		select {
+		case p := <-b.in:
+			b.commit(b.collect(p))
+		case <-b.noted:
+			switch n := b.ackedLeft(); {
+			case n >= mostAcks:
+				b.commit(nil)
+			case !armed && n > 0:
+				armed = true
+				ackDue.Reset(b.o.AckDelay)
+			}
+		case <-ackDue.C:
+			armed = false
+			b.commit(nil)
+		case <-b.closed:
+			b.refuse()
+			for b.commit(nil) {
+			}
+			return
+		}
+	}
+}
+
+// collect waits for company for p, for as long as it may.
+func (b *Outbox) collect(p *pending) []*pending {
+	const most, mostBytes = 256, 512 << 10
+	group := []*pending{p}
+	bytes := len(p.event.Payload)
+	wait := time.NewTimer(b.o.FlushEvery)
+	defer wait.Stop()
+	for len(group) < most && bytes < mostBytes && p.do == nil && p.event.Priority == Normal {
+		select {
+		case p = <-b.in:
+			group = append(group, p)
+			bytes += len(p.event.Payload)
+		case <-wait.C:
+			return group
+		case <-b.closed:
+			return group
+		}
+	}
+	for len(group) < most && bytes < mostBytes { // who has come already goes along
+		select {
+		case p = <-b.in:
+			group = append(group, p)
+			bytes += len(p.event.Payload)
+		default:
+			return group
+		}
+	}
+	return group
+}
+
+// refuse answers what was put too late.
+func (b *Outbox) refuse() {
+	for {
+		select {
+		case p := <-b.in:
+			p.err = ErrClosed
+			close(p.done)
+		default:
+			return
+		}
+	}
+}
+
+// commit stores a group, a run of one account at a time, and deletes what was
+// acknowledged. An empty group does the latter alone. More: there is still
+// something to delete.
+func (b *Outbox) commit(group []*pending) (more bool) {
+	if len(group) == 0 && b.ackedLeft() > 0 {
+		b.commitRun(nil)
+	}
+	for len(group) > 0 {
+		if p := group[0]; p.do != nil {
+			p.err = p.do()
+			close(p.done)
+			group = group[1:]
+			continue
+		}
+		n := 1
+		for n < len(group) && group[n].do == nil && group[n].event.Account == group[0].event.Account {
+			n++
+		}
+		if err := b.belongTo(group[0].event.Account); err != nil {
+			answer(group[:n], err)
+		} else {
+			b.commitRun(group[:n])
+		}
+		group = group[n:]
+	}
+	b.enforce(b.o.Now())
+	left := b.ackedLeft()
+	if left == 0 {
+		b.rotate()
+	}
+	return left > 0 && b.lastErr == nil
+}
+
+func (b *Outbox) ackedLeft() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return len(b.acked)
+}
+
+func answer(run []*pending, err error) {
+	for _, p := range run {
+		if err != nil {
+			p.err = fmt.Errorf("cannot store the event: %w", err)
+		}
+		close(p.done)
+	}
+}
+
+// commitRun stores events of the present series. A full disk is met by giving
+// up what is worth less, at last the ordinary events of the run itself, which
+// are counted for a gap.
+func (b *Outbox) commitRun(run []*pending) {
+	err := b.tryRun(run)
+	for stage, cause := firstStage(err); full(err) && b.makeRoom(stage, cause); stage++ {
+		err = b.tryRun(run)
+	}
+	if full(err) && len(run) > 0 {
+		var rest []*pending
+		for _, p := range run {
+			if p.event.Priority == Normal {
+				b.refused++
+				answer([]*pending{p}, err)
+			} else {
+				rest = append(rest, p)
+			}
+		}
+		b.mu.Lock()
+		b.stats.Refused += uint64(len(run) - len(rest))
+		b.mu.Unlock()
+		if run = rest; len(run) > 0 {
+			err = b.tryRun(run)
+		}
+	}
+	if err != nil {
+		b.o.Log.Error("events could not be stored", "events", len(run), "err", err)
+	}
+	b.lastErr = err
+	answer(run, err)
+}
+
+// tryRun stores a run in one transaction, together with the gap of refused
+// events and the deletion of acknowledged ones.
+func (b *Outbox) tryRun(run []*pending) error {
+	now := b.o.Now()
+	b.mu.Lock()
+	s, seq := b.current, b.seq
+	gone := b.acked[:min(len(b.acked), 4096)]
+	b.mu.Unlock()
+	var lost *Stored
+	if b.refused > 0 && len(run) > 0 {
+		lost = gapEvent(key{s.boot, seq + 1}, s.account, gap{seq + 1, seq + b.refused, wire.GapDiskFull})
+		seq += b.refused
+	}
+	stored := b.stored[:0]
+	for _, p := range run {
+		seq++
+		p.id = wire.EventID{Boot: s.boot, Seq: seq, MonoMS: now.Sub(b.begin).Milliseconds(), WallMS: now.UnixMilli(), Trusted: b.o.Trusted()}
+		stored = append(stored, Stored{Event: p.event, ID: p.id, AddedMS: now.UnixMilli(), Files: b.writePictures(p)})
+	}
+	if lost != nil {
+		stored = append(stored, *lost)
+	}
+	slots := b.slots[:0]
+	var files []string
+	b.arena = b.arena[:0]
+	err := b.db.Update(func(tx *bolt.Tx) error {
+		events := tx.Bucket(eventsBucket)
+		events.FillPercent = 0.95 // keys only grow
+		var err error
+		if files, err = b.deleteAcked(events, gone); err != nil {
+			return err
+		}
+		for i := range stored {
+			from := len(b.arena)
+			b.arena = appendRecord(b.arena, &stored[i])
+			b.key = keyOf(stored[i].ID).append(b.key[:0])
+			record := b.arena[from:]
+			store.Seal(b.key, record)
+			if err := events.Put(b.key, record); err != nil { // it copies the key, and keeps the record until the commit
+				return err
+			}
+			slots = append(slots, slotOf(&stored[i], len(record)))
+		}
+		return nil
+	})
+	b.stored, b.slots = stored, slots
+	defer clear(stored) // let go of payloads and pictures
+	if err != nil {
+		b.removeWritten(stored)
+		return err
+	}
+	b.mu.Lock()
+	b.acked = b.acked[len(gone):]
+	if len(b.acked) == 0 {
+		b.acked = nil
+	}
+	for i := range stored {
+		b.index.set(s, stored[i].ID.Seq, slots[i])
+	}
+	b.stats.Commits++
+	if len(stored) > 0 {
+		b.seq, b.refused = seq, 0
+		b.stats.Written += uint64(len(run))
+		b.tell()
+	}
+	b.mu.Unlock()
+	b.deletePictures(files)
+	return nil
+}
+
+// gapEvent is the event that stands for a dropped range, stored under k.
+func gapEvent(k key, account int64, g gap) *Stored {
+	payload, err := json.Marshal(wire.Body{Body: wire.Gap{Boot: k.boot, From: g.from, To: g.to, Cause: g.cause}})
+	if err != nil {
+		panic(err) // two numbers and two texts
+	}
+	return &Stored{Event: Event{Name: wire.NameGap, Payload: payload, Priority: Result, Account: account}, ID: wire.EventID{Boot: k.boot, Seq: k.seq}}
+}
+
+// belongTo makes the present series the account's: a new one, where the present
+// one has events of another.
+func (b *Outbox) belongTo(account int64) error {
+	b.mu.Lock()
+	s, seq := b.current, b.seq
+	b.mu.Unlock()
+	if s.account == account {
+		return nil
+	}
+	if seq == 0 && b.refused == 0 { // nobody has heard of it yet
+		err := b.db.Update(func(tx *bolt.Tx) error { return putAccount(tx, s.boot, account) })
+		if err == nil {
+			b.mu.Lock()
+			s.account = account
+			b.mu.Unlock()
+		}
+		return err
+	}
+	var boot string
+	var lost *Stored // of the old series
+	var size int
+	err := b.db.Update(func(tx *bolt.Tx) (err error) {
+		if b.refused > 0 {
+			lost = gapEvent(key{s.boot, seq + 1}, s.account, gap{seq + 1, seq + b.refused, wire.GapDiskFull})
+			if size, err = putStored(tx.Bucket(eventsBucket), lost); err != nil {
+				return err
+			}
+		}
+		boot, err = newSeries(tx, account)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if lost != nil {
+		b.index.set(s, lost.ID.Seq, slotOf(lost, size))
+		b.refused = 0
+	}
+	b.start(boot, account)
+	return nil
+}
+
+// newSeries counts a boot and writes down whose it is.
+func newSeries(tx *bolt.Tx, account int64) (boot string, err error) {
+	if boot, err = nextBoot(tx.Bucket(metaBucket)); err != nil {
+		return "", err
+	}
+	return boot, putAccount(tx, boot, account)
+}
+
+// start makes a boot the present one; b.mu is held.
+func (b *Outbox) start(boot string, account int64) {
+	b.current, b.seq = b.index.add(boot, account), 0
+	b.index.forget(b.current)
+}
 
 // nextBoot counts a boot and names it: counter and chance, in hex, so that a
 // board whose database was lost does not repeat an earlier name.
@@ -33,322 +379,60 @@ func nextBoot(meta *bolt.Bucket) (string, error) {
 	return fmt.Sprintf("%08x-%x", n, chance), store.Put(meta, bootKey, binary.BigEndian.AppendUint32(nil, n))
 }
 
-// Put stores an event and returns its id when it is on disk. Events put at the
-// same time share a commit; a Decision or Result is committed at once.
-func (b *Outbox) Put(ctx context.Context, e Event) (wire.EventID, error) {
-	p := &pending{event: e, done: make(chan struct{})}
-	select {
-	case b.in <- p:
-	case <-b.closed:
-		return wire.EventID{}, ErrClosed
-	case <-ctx.Done():
-		return wire.EventID{}, ctx.Err()
-	}
-	select {
-	case <-p.done:
-		return p.id, p.err
-	case <-b.ended: // it came behind the last one that was written or refused
-		select {
-		case <-p.done:
-			return p.id, p.err
-		default:
-			return wire.EventID{}, ErrClosed
-		}
-	case <-ctx.Done(): // it may still be stored
-		return wire.EventID{}, ctx.Err()
-	}
+func putAccount(tx *bolt.Tx, boot string, account int64) error {
+	return store.Put(tx.Bucket(seriesBucket), []byte(boot), binary.AppendVarint(nil, account))
 }
 
-// write collects events and commits them, until Close.
-func (b *Outbox) write() {
-	defer close(b.ended)
-	const most = 256
-	for {
-		var group []*pending
-		select {
-		case p := <-b.in:
-			group = append(group, p)
-		case <-b.closed:
-			b.refuse()
-			return
-		}
-		wait := time.NewTimer(b.o.FlushEvery)
-		for hurry := group[0].event.Priority > Normal; !hurry && len(group) < most; {
-			select {
-			case p := <-b.in:
-				group = append(group, p)
-				hurry = p.event.Priority > Normal
-			case <-wait.C:
-				hurry = true
-			case <-b.closed:
-				hurry = true
-			}
-		}
-		wait.Stop()
-		b.commit(group)
-	}
-}
-
-// refuse answers what was put too late.
-func (b *Outbox) refuse() {
-	for {
-		select {
-		case p := <-b.in:
-			p.err = ErrClosed
-			close(p.done)
-		default:
-			return
-		}
-	}
-}
-
-// commit stores a group in one transaction. Pictures are written before, so
-// that a stored event's pictures are there; those of a failed commit are swept
-// at the next start.
-func (b *Outbox) commit(group []*pending) {
-	now := time.Now()
-	stored := make([]Stored, len(group))
-	sizes := make([]int64, len(group))
-	for i, p := range group {
-		b.seq++
-		p.id = wire.EventID{Boot: b.boot, Seq: b.seq, MonoMS: now.Sub(b.begin).Milliseconds(), WallMS: now.UnixMilli(), Trusted: b.o.Trusted()}
-		stored[i] = Stored{Event: p.event, ID: p.id, Files: b.writePictures(p), AddedMS: now.UnixMilli()}
-	}
-	err := b.db.Update(func(tx *bolt.Tx) error {
-		events := tx.Bucket(eventsBucket)
-		for i := range stored {
-			text, err := json.Marshal(stored[i])
-			if err != nil {
-				return err
-			}
-			sizes[i] = int64(len(text))
-			if err := store.Put(events, key{b.boot, stored[i].ID.Seq}.bytes(), text); err != nil {
-				return err
-			}
+func loadAccounts(tx *bolt.Tx) map[string]int64 {
+	accounts := map[string]int64{}
+	_ = store.ForEach(tx.Bucket(seriesBucket), func(boot, v []byte, err error) error {
+		if account, n := binary.Varint(v); err == nil && n > 0 {
+			accounts[string(boot)] = account
 		}
 		return nil
 	})
-	b.mu.Lock()
-	if err == nil {
-		for i, s := range stored {
-			b.waiting[key{b.boot, s.ID.Seq}] = sizes[i]
-			b.bytes += sizes[i]
-		}
-		b.stats.Commits++
-		b.stats.Written += uint64(len(group))
-		close(b.added)
-		b.added = make(chan struct{})
-	} else {
-		b.seq -= uint64(len(group)) // the numbers were given to nobody: the sequence stays contiguous
-	}
-	b.mu.Unlock()
-	if err == nil {
-		b.enforce(now)
-	}
-	for _, p := range group {
-		if err != nil {
-			p.err = fmt.Errorf("cannot store the event: %w", err)
-		}
-		close(p.done)
-	}
+	return accounts
 }
 
-// writePictures writes an event's pictures; one that cannot be written is
-// missing from the event, which matters more than its picture.
-func (b *Outbox) writePictures(p *pending) map[string]string {
-	if len(p.event.Pictures) == 0 {
-		return nil
-	}
-	files := map[string]string{}
-	for field, jpeg := range p.event.Pictures {
-		name := fmt.Sprintf("%s-%012d-%s.jpg", p.id.Boot, p.id.Seq, field)
-		if err := os.WriteFile(filepath.Join(b.o.PictureDir, name), jpeg, 0o600); err != nil {
-			b.o.Log.Warn("a picture is lost", "file", name, "err", err)
-			continue
-		}
-		files[field] = name
-		b.countPictures(int64(len(jpeg)))
-	}
-	return files
+func putStored(events *bolt.Bucket, s *Stored) (size int, err error) {
+	k := keyOf(s.ID).bytes()
+	record := appendRecord(nil, s)
+	store.Seal(k, record)
+	return len(record), events.Put(k, record)
 }
 
-// enforce keeps the caps: pictures first, then old events, leaving gaps.
-func (b *Outbox) enforce(now time.Time) {
-	if err := b.enforcePictures(); err != nil {
-		b.o.Log.Warn("the picture quota could not be kept", "err", err)
-	}
+// rotateAbove is the file size from which rotating pays.
+const rotateAbove = 4 << 20
+
+// rotate begins a new file once little is left of a large one.
+func (b *Outbox) rotate() {
+	size, _ := b.db.Room()
 	b.mu.Lock()
-	excess := len(b.waiting) - b.o.MaxEvents
-	over := b.bytes > b.o.MaxBytes
+	left := b.index.bytes
 	b.mu.Unlock()
-	aging := b.o.MaxAge > 0 && now.After(b.nextAge)
-	if excess <= 0 && !over && !aging {
+	if size <= rotateAbove || left*8 > size || left > rotateAbove {
 		return
 	}
-	b.nextAge = now.Add(min(time.Minute, b.o.MaxAge))
-	if err := b.drop(now, excess, over); err != nil {
-		b.o.Log.Error("the outbox's caps could not be kept", "err", err)
-	}
-}
-
-// drop removes the oldest droppable events until a tenth of the cap is free
-// again, and those that are too old.
-func (b *Outbox) drop(now time.Time, excess int, over bool) error {
-	b.mu.Lock()
-	keys := make([]key, 0, len(b.waiting))
-	for k := range b.waiting {
-		keys = append(keys, k)
-	}
-	target := b.bytes
-	if over {
-		target = b.o.MaxBytes - b.o.MaxBytes/10
-	}
-	free := b.bytes
-	b.mu.Unlock()
-	if excess > 0 {
-		excess += b.o.MaxEvents / 10
-	}
-	slices.SortFunc(keys, func(x, y key) int { return slices.Compare(x.bytes(), y.bytes()) })
-	var victims []key
-	cause := "count"
-	for _, level := range []Priority{Normal, Decision} {
-		stored, err := b.read(keys)
-		if err != nil {
-			return err
-		}
-		for _, s := range stored {
-			k := key{s.ID.Boot, s.ID.Seq}
-			aged := b.o.MaxAge > 0 && now.UnixMilli()-s.AddedMS > b.o.MaxAge.Milliseconds()
-			if s.Priority != level || !(aged || excess > len(victims) || free > target) {
-				continue
-			}
-			switch {
-			case aged:
-				cause = "age"
-			case free > target:
-				cause = "bytes"
-			}
-			b.mu.Lock()
-			free -= b.waiting[k]
-			b.mu.Unlock()
-			victims = append(victims, k)
-		}
-	}
-	if len(victims) == 0 {
-		return nil
-	}
-	return b.replaceByGaps(victims, cause)
-}
-
-// replaceByGaps removes events; each contiguous range leaves one gap event in
-// the place of its first.
-func (b *Outbox) replaceByGaps(victims []key, cause string) error {
-	slices.SortFunc(victims, func(x, y key) int { return slices.Compare(x.bytes(), y.bytes()) })
-	var gaps []wire.Gap
-	for _, k := range victims {
-		if n := len(gaps); n > 0 && gaps[n-1].Boot == k.boot && gaps[n-1].To+1 == k.seq {
-			gaps[n-1].To = k.seq
-			continue
-		}
-		gaps = append(gaps, wire.Gap{Boot: k.boot, From: k.seq, To: k.seq, Cause: cause})
-	}
-	files, err := b.remove(victims, func(events *bolt.Bucket) error {
-		for _, g := range gaps {
-			payload, err := json.Marshal(wire.Body{Body: g})
+	err := b.db.Rotate(func(old, fresh *bolt.Tx) error {
+		for _, name := range [][]byte{metaBucket, seriesBucket, eventsBucket} {
+			to, err := fresh.CreateBucket(name)
 			if err != nil {
 				return err
 			}
-			s := Stored{Event: Event{Name: wire.NameGap, Payload: payload, Priority: Result}, ID: wire.EventID{Boot: g.Boot, Seq: g.From}}
-			if err := store.PutJSON(events, key{g.Boot, g.From}.bytes(), s); err != nil {
+			to.FillPercent = 0.95
+			err = old.Bucket(name).ForEach(func(k, v []byte) error { return to.Put(k, v) })
+			if err != nil {
 				return err
 			}
 		}
 		return nil
 	})
 	if err != nil {
-		return err
+		b.o.Log.Error("the outbox's file could not be rotated", "err", err)
+		return
 	}
 	b.mu.Lock()
-	for _, g := range gaps {
-		b.waiting[key{g.Boot, g.From}] = 128
-		b.bytes += 128
-	}
-	b.stats.Dropped += uint64(len(victims))
+	b.stats.Rotations++
 	b.mu.Unlock()
-	b.deletePictures(files)
-	b.o.Log.Warn("events were dropped", "events", len(victims), "gaps", len(gaps), "cause", cause)
-	return nil
-}
-
-func (b *Outbox) countPictures(bytes int64) {
-	b.mu.Lock()
-	b.images += bytes
-	b.mu.Unlock()
-}
-
-func (b *Outbox) deletePictures(files []string) {
-	for _, f := range files {
-		path := filepath.Join(b.o.PictureDir, f)
-		info, err := os.Stat(path)
-		if err == nil {
-			err = os.Remove(path)
-		}
-		if err == nil {
-			b.countPictures(-info.Size())
-		} else if !errors.Is(err, os.ErrNotExist) {
-			b.o.Log.Warn("a picture could not be removed", "err", err)
-		}
-	}
-}
-
-// enforcePictures removes the oldest pictures above the quota. The directory is
-// read only when the count says so.
-func (b *Outbox) enforcePictures() error {
-	b.mu.Lock()
-	within := b.images <= b.o.PictureQuota
-	b.mu.Unlock()
-	if within {
-		return nil
-	}
-	entries, err := os.ReadDir(b.o.PictureDir) // sorted by name: boot, sequence
-	if err != nil {
-		return err
-	}
-	var total int64
-	sizes := make([]int64, len(entries))
-	for i, e := range entries {
-		if info, err := e.Info(); err == nil {
-			sizes[i] = info.Size()
-			total += sizes[i]
-		}
-	}
-	for i := 0; i < len(entries) && total > b.o.PictureQuota; i++ {
-		if err := os.Remove(filepath.Join(b.o.PictureDir, entries[i].Name())); err != nil {
-			return err
-		}
-		total -= sizes[i]
-	}
-	b.mu.Lock()
-	b.images = total
-	b.mu.Unlock()
-	return nil
-}
-
-// sweep removes pictures that no stored event refers to.
-func (b *Outbox) sweep(referred map[string]bool) error {
-	entries, err := os.ReadDir(b.o.PictureDir)
-	if err != nil {
-		return fmt.Errorf("cannot read the picture directory: %w", err)
-	}
-	for _, e := range entries {
-		if info, err := e.Info(); referred[e.Name()] && err == nil {
-			b.countPictures(info.Size())
-		}
-		if !referred[e.Name()] {
-			if err := os.Remove(filepath.Join(b.o.PictureDir, e.Name())); err != nil {
-				return fmt.Errorf("cannot remove an old picture: %w", err)
-			}
-		}
-	}
-	return nil
+	b.o.Log.Info("the outbox's file was rotated", "bytes_before", size)
 }

@@ -131,26 +131,49 @@ func (c *Conn) lose(err error) {
 	})
 }
 
+// Fail ends the connection for a reason its user has found; Run makes the next.
+func (c *Conn) Fail(err error) { c.lose(err) }
+
 // Publish sends a message, not retained. With QoS 1 it returns nil only when
 // this very connection brought the acknowledgement.
 func (c *Conn) Publish(ctx context.Context, topic string, qos byte, payload []byte) error {
+	return c.Send(topic, qos, payload).Wait(ctx)
+}
+
+// Sent is a message that was handed to the connection.
+type Sent struct {
+	c     *Conn
+	topic string
+	token mqtt.Token // nil: the connection was lost before
+}
+
+// Send hands a message to the connection, behind those sent before it, and
+// does not wait for its acknowledgement.
+func (c *Conn) Send(topic string, qos byte, payload []byte) *Sent {
 	select {
 	case <-c.lost:
-		return ErrLost
+		return &Sent{c: c, topic: topic}
 	default:
+		return &Sent{c, topic, c.client.Publish(topic, qos, false, payload)}
 	}
-	token := c.client.Publish(topic, qos, false, payload)
+}
+
+// Wait waits for the acknowledgement, as Publish does.
+func (s *Sent) Wait(ctx context.Context) error {
+	if s.token == nil {
+		return ErrLost
+	}
 	select {
-	case <-token.Done():
-	case <-c.lost:
+	case <-s.token.Done():
+	case <-s.c.lost:
 		return ErrLost
 	case <-ctx.Done():
 		return ctx.Err()
 	}
 	// Without reconnect and with a clean session paho completes what was not
 	// acknowledged with an error; TestNoAckNoSuccess holds that.
-	if err := token.Error(); err != nil {
-		return fmt.Errorf("cannot publish on %s: %w", topic, err)
+	if err := s.token.Error(); err != nil {
+		return fmt.Errorf("cannot publish on %s: %w", s.topic, err)
 	}
 	return nil
 }

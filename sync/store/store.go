@@ -23,6 +23,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -45,9 +47,15 @@ type Options struct {
 
 // DB is an open database.
 type DB struct {
-	*bolt.DB
+	*bolt.DB // use View and Update of DB: they count and know of Rotate
 	// Quarantined is the path under which a damaged predecessor was set aside, or "".
 	Quarantined string
+
+	path    string
+	options *bolt.Options
+	swap    sync.RWMutex // held by View and Update, and for writing by Rotate
+	commits atomic.Int64
+	earlier atomic.Int64 // bytes written to files that were rotated away
 }
 
 // checkEnv names the database that a re-executed process is to check.
@@ -112,12 +120,16 @@ func Open(path string, o Options) (*DB, error) {
 	if o.Bulk {
 		options.NoFreelistSync, options.FreelistType = true, bolt.FreelistMapType
 	}
+	db.path, db.options = path, options
 	opened, err := bolt.Open(path, 0o600, options)
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("cannot open %s: another process holds it", path)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("cannot open %s: %w", path, err)
+	}
+	if o.Bulk {
+		opened.AllocSize = bulkStep
 	}
 	db.DB = opened
 	return db, nil
@@ -228,6 +240,15 @@ func Get(b *bolt.Bucket, key []byte) ([]byte, error) {
 		return nil, nil
 	}
 	return open(key, record)
+}
+
+// Headroom is how many bytes Seal needs in front of a value.
+const Headroom = 4
+
+// Seal makes a record of a value that has Headroom bytes before it, in place;
+// it is stored with bbolt's own Put and read with Get.
+func Seal(key, record []byte) {
+	binary.BigEndian.PutUint32(record, sum(key, record[Headroom:]))
 }
 
 func open(key, record []byte) ([]byte, error) {
