@@ -47,6 +47,8 @@ type Board struct {
 	results  chan decided  // from the hot path to the outbox
 	rebound  chan struct{} // the binding changed: connect anew
 
+	barred time.Time // until when no face opens; onResult's alone
+
 	mu      sync.Mutex
 	early   early // guarded by mu, like what follows
 	online  bool

@@ -5,6 +5,7 @@ import (
 
 	"gatehouse/agent/gate"
 	"gatehouse/configs"
+	"gatehouse/sync/whitelist"
 	"gatehouse/sync/wire"
 	"gatehouse/vision/link"
 )
@@ -138,8 +139,19 @@ func (b *Board) decide(d *decided, now time.Time) {
 		d.decision = gate.Decision{Reason: "triggered", Plate: firstPlate(r)}
 		return
 	}
+	if len(r.Plates) == 0 && len(r.Faces) > 0 && now.Before(b.barred) { // a face in the blacklisted car
+		d.decision = gate.Decision{Reason: whitelist.Blacklisted.String()}
+		return
+	}
 	d.decision = b.gate.Passage(r, d.at, now)
+	if d.decision.Reason == whitelist.Blacklisted.String() {
+		b.barred = now.Add(barredFor)
+	}
 }
+
+// barredFor is how long after a blacklisted plate no face opens: plates and
+// faces are told apart, and the driver's is not the next one's.
+const barredFor = 10 * time.Second
 
 func firstPlate(r *link.Result) string {
 	if len(r.Plates) == 0 {

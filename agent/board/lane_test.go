@@ -46,6 +46,24 @@ func TestAPassageOpensOnce(t *testing.T) {
 	}
 }
 
+// The driver's face does not open for a blacklisted car, although plate and
+// face are told in results of their own.
+func TestAFaceDoesNotOpenForABlacklistedCar(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	if _, code := order(t, b, "white_list_operator", "1", `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1,"need_alarm":1}}`); code != 0 {
+		t.Fatal(code)
+	}
+	b.onResult(&link.Result{Event: link.EventQuick, Trigger: link.TriggerVideo, Passage: 1, Plates: []link.Plate{{Text: "A1", Score: 1}}})
+	if d := <-b.results; d.decision.Reason != "blacklisted" {
+		t.Fatalf("%+v", d.decision)
+	}
+	b.onResult(&link.Result{Event: link.EventPassage, Trigger: link.TriggerVideo, Faces: []link.Face{{Feature: make([]float32, 512)}}})
+	if d := <-b.results; d.decision.Reason != "blacklisted" || d.decision.Opened {
+		t.Errorf("%+v", d.decision)
+	}
+}
+
 // A notice whose final result never comes is stored in its place.
 func TestANoticeWithoutEndIsStored(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

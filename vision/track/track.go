@@ -1,6 +1,12 @@
-// Package track follows plates and faces over a camera's frames and answers
-// once per passage: with what most of the frames agree on, and as soon as they
-// do.
+// Package track follows plates, faces and large things over a camera's frames
+// and tells each passage once.
+//
+// A Lane follows plates: it votes over frames and characters, knows region,
+// line, loop and direction, and gives an early notice as soon as the frames
+// agree and the result with the passage's best picture a little later. A
+// Tracker follows faces, Vehicles what moves without a plate. All of them see
+// boxes in one camera's picture only: two cars of which one hides the other,
+// or a turn behind the camera, they cannot tell.
 package track
 
 import (
@@ -45,10 +51,11 @@ type Answer struct {
 
 // Tracker is not safe for concurrent use.
 type Tracker struct {
-	o     Options
-	paths []*path
-	seen  map[string]time.Time // answered texts, when last seen
-	ids   int
+	o      Options
+	paths  []*path
+	seen   map[string]time.Time // answered texts, when last seen
+	ids    int
+	looked time.Time // when the last frame was
 }
 
 // path is one thing on its way through the picture.
@@ -72,6 +79,7 @@ func New(o Options) *Tracker { return &Tracker{o: o, seen: map[string]time.Time{
 // Frame takes the sights of the next frame and gives the passages that became
 // sure with it. At may not go back.
 func (t *Tracker) Frame(at time.Time, sights []Sight) []Answer {
+	t.looked = at
 	t.forget(at)
 	taken := map[*path]bool{}
 	var answers []Answer
@@ -93,6 +101,18 @@ func (t *Tracker) Frame(at time.Time, sights []Sight) []Answer {
 		}
 	}
 	return answers
+}
+
+// Still says that nothing has moved since the last frame: what was in sight
+// then is there yet.
+func (t *Tracker) Still(at time.Time) {
+	for _, p := range t.paths {
+		if p.at.Equal(t.looked) {
+			p.at = at
+		}
+	}
+	t.looked = at
+	t.forget(at)
 }
 
 // Open reports whether something is on its way that has not been answered.

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"image"
 	"io"
 	"os"
 	"os/signal"
@@ -11,17 +10,9 @@ import (
 	"syscall"
 	"time"
 
-	"gocv.io/x/gocv"
-
 	"gatehouse/hal/camera"
 	"gatehouse/vision/link"
 	"gatehouse/vision/track"
-)
-
-// Results' triggers (vendor-mqtt.md, 6.3).
-const (
-	byVideo    = 1
-	bySoftware = 4
 )
 
 // run is the agent's child: settings come first, then triggers; results,
@@ -42,7 +33,7 @@ func run(args []string) error {
 		return fmt.Errorf("the agent's settings did not come: %w", err)
 	}
 	s := *first.Settings
-	triggers := make(chan string, 16)
+	triggers := make(chan link.Trigger, 16)
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -52,7 +43,10 @@ func run(args []string) error {
 				return // the agent has ended
 			}
 			if m.Trigger != nil {
-				triggers <- m.Trigger.ID
+				select {
+				case triggers <- *m.Trigger:
+				default: // so many at once are answered no sooner
+				}
 			}
 		}
 	}()
@@ -75,30 +69,25 @@ func run(args []string) error {
 
 // worker looks at a camera's frames and answers passages and triggers.
 type worker struct {
-	s       link.Settings
-	send    func(link.Message) error
-	eyes    *eyes
-	camera  camera.Camera
-	plates  *track.Tracker
-	faces   *track.Tracker
-	picture gocv.Mat     // the newest frame
-	frame   camera.Frame // what it is; MonoNS is 0 where there is none
-	seq     uint64
-	full    encoder
-	crop    encoder
+	s      link.Settings
+	send   func(link.Message) error
+	eyes   *eyes
+	watch  *watch
+	camera camera.Camera
+	shots  pool
+	newest *shot // nil where there is none
+	seq    uint64
+	full   encoder
+	crop   encoder
 
 	step   atomic.Int64  // CLOCK_MONOTONIC ns when the loop last went round
-	frames atomic.Uint64 // looked at
+	frames atomic.Uint64 // that came
 	ok     atomic.Bool   // the camera gives frames
 	done   atomic.Bool   // it has ended
 }
 
 func newWorker(s link.Settings, send func(link.Message) error) (*worker, error) {
-	w := &worker{s: s, send: send, picture: gocv.NewMat(), full: encoder{most: s.PictureBytes, quality: 85}, crop: encoder{most: s.CropBytes, quality: 90}}
-	options := track.Options{Need: 2, Lead: 1, Frames: 2, MinScore: s.MinPlateScore, Lost: 1500 * time.Millisecond, Same: time.Duration(s.SamePlateMS) * time.Millisecond}
-	w.plates = track.New(options)
-	options.Frames, options.MinScore = 3, 0
-	w.faces = track.New(options)
+	w := &worker{s: s, send: send, full: encoder{most: s.PictureBytes, quality: 85}, crop: encoder{most: s.CropBytes, quality: 90}}
 	var err error
 	if w.eyes, err = openEyes(s.Models); err != nil {
 		return nil, err
@@ -107,14 +96,19 @@ func newWorker(s link.Settings, send func(link.Message) error) (*worker, error) 
 		w.eyes.close()
 		return nil, err
 	}
+	w.watch = newWatch(s, w.eyes)
 	w.step.Store(camera.Monotonic())
 	return w, nil
 }
 
 func (w *worker) close() {
 	w.camera.Close()
+	w.watch.close()
 	w.eyes.close()
-	_ = w.picture.Close()
+	if w.newest != nil {
+		w.newest.Drop()
+	}
+	w.shots.close()
 }
 
 // hung is how long one turn of the loop may take before the process no longer
@@ -145,17 +139,27 @@ func (w *worker) live(gone <-chan struct{}) {
 }
 
 // loop looks at frames, at most Settings.FPS a second, until the agent is gone.
-func (w *worker) loop(triggers <-chan string, gone <-chan struct{}) error {
+func (w *worker) loop(triggers <-chan link.Trigger, gone <-chan struct{}) error {
 	period, skip := w.pace()
 	tick := time.NewTicker(period)
 	defer tick.Stop()
+	var timed <-chan time.Time // nil: never
+	if w.s.Lane.TimedMS > 0 {
+		t := time.NewTicker(time.Duration(w.s.Lane.TimedMS) * time.Millisecond)
+		defer t.Stop()
+		timed = t.C
+	}
 	last := time.Now() // when there was a frame
 	for {
 		select {
 		case <-gone:
 			return nil
-		case id := <-triggers:
-			if err := w.trigger(id); err != nil {
+		case t := <-triggers:
+			if err := w.trigger(t); err != nil {
+				return err
+			}
+		case <-timed:
+			if err := w.trigger(link.Trigger{By: link.TriggerVideo}); err != nil {
 				return err
 			}
 		case <-tick.C:
@@ -192,17 +196,12 @@ func (w *worker) next(skip int) (came bool, err error) {
 	if w.done.Load() {
 		return false, nil
 	}
-	var frame camera.Frame
-	for range skip + 1 {
-		if frame, err = w.camera.Next(&w.picture); err != nil {
-			break
-		}
-	}
+	err = w.grab(skip)
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
 		w.done.Store(true)
-		return false, nil
+		return false, w.tell(w.watch.lane.End(), nil)
 	case errors.Is(err, camera.ErrNoFrame):
 		w.ok.Store(false)
 		return false, nil
@@ -210,63 +209,104 @@ func (w *worker) next(skip int) (came bool, err error) {
 		w.ok.Store(false)
 		return false, w.send(link.Message{Fault: &link.Fault{Code: 1110, Message: err.Error()}})
 	}
-	w.frame = frame
 	w.ok.Store(true)
 	w.frames.Add(1)
-	if w.camera.Still() {
+	switch {
+	case w.s.Lane.NoVideo:
+		return true, nil
+	case w.camera.Still():
 		return true, w.still()
 	}
 	return true, w.moving()
 }
 
-// still takes the picture for a passage of its own.
-func (w *worker) still() error {
-	saw, err := w.eyes.look(w.picture, wanted{plates: w.s.Plates, faces: w.s.Faces, features: w.s.Faces, far: true, live: w.s.Liveness})
-	if err != nil || len(saw.Plates) == 0 && len(saw.Faces) == 0 {
-		return err
+// grab makes the camera's next frame the newest shot; skip frames before it
+// are left out.
+func (w *worker) grab(skip int) error {
+	s := w.shots.take()
+	for range skip + 1 {
+		frame, err := w.camera.Next(&s.picture)
+		if err != nil {
+			s.Drop()
+			return err
+		}
+		s.at, s.name = frame.MonoNS, frame.Name
 	}
-	return w.result(saw, byVideo, "")
+	if w.newest != nil {
+		w.newest.Drop()
+	}
+	w.newest = s
+	return nil
 }
 
-// moving adds the frame to the passages that are going on, and reports those
-// that became sure with it.
-func (w *worker) moving() error {
-	saw, err := w.eyes.look(w.picture, wanted{plates: w.s.Plates, faces: w.s.Faces})
+// still takes the picture for a passage of its own.
+func (w *worker) still() error {
+	saw, err := w.eyes.look(w.newest.picture, wanted{plates: w.s.Plates, faces: w.s.Faces, features: w.s.Faces, far: true, live: w.s.Liveness})
 	if err != nil {
 		return err
 	}
-	at := time.Unix(0, w.frame.MonoNS)
-	sights := make([]track.Sight, len(saw.Plates))
-	for i, p := range saw.Plates {
-		sights[i] = track.Sight{Text: p.Text, Score: p.Score, Left: p.Box.Left, Top: p.Box.Top, Width: p.Box.Width, Height: p.Box.Height}
-	}
-	answers := w.plates.Frame(at, sights)
-	var near []track.Sight // faces that are large enough to be told apart
-	var faces []link.Face
-	for _, f := range saw.Faces {
-		if f.Box.Height >= minFace {
-			near = append(near, track.Sight{Score: f.Score, Left: f.Box.Left, Top: f.Box.Top, Width: f.Box.Width, Height: f.Box.Height})
-			faces = append(faces, f)
+	told := saw.Plates[:0]
+	for _, p := range saw.Plates {
+		if counts(w.s.Lane, p, w.newest.picture.Cols(), w.newest.picture.Rows()) {
+			told = append(told, p)
 		}
 	}
-	people := w.faces.Frame(at, near)
-	if len(answers) == 0 && len(people) == 0 {
+	if len(told) == 0 && len(saw.Faces) == 0 {
 		return nil
 	}
-	sure := sight{MS: saw.MS}
-	for _, a := range answers {
-		p := saw.Plates[a.Index]
-		p.Score = a.Score
-		sure.Plates = append(sure.Plates, p)
+	return w.result(link.Result{Event: link.EventPassage, Trigger: link.TriggerVideo, Plates: told, Faces: saw.Faces, StageMS: saw.MS,
+		CaptureMonoNS: w.newest.at, BeginMonoNS: w.newest.at, EndMonoNS: w.newest.at}, w.newest)
+}
+
+// moving adds the frame to the passages that are going on, and reports what
+// there is to tell after it.
+func (w *worker) moving() error {
+	out, err := w.watch.frame(w.newest)
+	if err != nil {
+		return err
 	}
-	for _, a := range people {
-		f := faces[a.Index]
-		if feature, err := w.eyes.faces.Feature(w.picture, f.Box); err == nil {
-			f.Feature = feature
+	if err := w.tell(out.notes, out.ms); err != nil || len(out.people) == 0 {
+		return err
+	}
+	return w.result(link.Result{Event: link.EventPassage, Trigger: link.TriggerVideo, Faces: out.people, StageMS: out.ms,
+		CaptureMonoNS: w.newest.at, BeginMonoNS: w.newest.at, EndMonoNS: w.newest.at}, w.newest)
+}
+
+// tell sends the lane's notes: early notices first, since a barrier waits for
+// them and for no picture.
+func (w *worker) tell(notes []track.Note, stages map[string]float64) error {
+	var failed error
+	for _, early := range []bool{true, false} {
+		for _, n := range notes {
+			if (n.Event == link.EventQuick) != early {
+				continue
+			}
+			if failed == nil {
+				failed = w.note(n, stages)
+			}
+			drop(n)
 		}
-		sure.Faces = append(sure.Faces, f)
 	}
-	return w.result(sure, byVideo, "")
+	return failed
+}
+
+func (w *worker) note(n track.Note, stages map[string]float64) error {
+	r := link.Result{Event: n.Event, LaneEvent: n.LaneEvent, Trigger: link.TriggerVideo, Passage: n.Passage, Direction: n.Direction, Votes: n.Votes,
+		BeginMonoNS: n.Begin, EndMonoNS: n.End, CaptureMonoNS: n.End, Plates: []link.Plate{}, StageMS: stages}
+	if len(w.s.Lane.Loop) > 0 {
+		r.Trigger = link.TriggerLoop
+	}
+	if n.Plate.Box.Width > 0 {
+		r.Plates = append(r.Plates, n.Plate)
+	}
+	if w.newest != nil {
+		r.Width, r.Height = w.newest.picture.Cols(), w.newest.picture.Rows()
+	}
+	s, _ := n.Shot.(*shot)
+	if s != nil && n.Event == link.EventPassage {
+		r.CaptureMonoNS = n.ShotAt
+	}
+	return w.result(r, s)
 }
 
 // minFace is the least height in pixels of a face that is compared with others.
@@ -275,103 +315,56 @@ const minFace = 32
 // fresh is how old the frame of a live source may be that answers a trigger.
 const fresh = time.Second
 
-// trigger answers a client's wish to see what is there now; there always is an
+// trigger answers the wish to see what is there now; there always is an
 // answer, also without a plate or without a picture.
-func (w *worker) trigger(id string) error {
-	old := w.frame.MonoNS == 0 || w.camera.Live() && time.Duration(camera.Monotonic()-w.frame.MonoNS) > fresh
+func (w *worker) trigger(t link.Trigger) error {
+	if t.By == 0 {
+		t.By = link.TriggerSoftware
+	}
+	old := w.newest == nil || w.camera.Live() && time.Duration(camera.Monotonic()-w.newest.at) > fresh
 	if old && !w.done.Load() {
-		if frame, err := w.camera.Next(&w.picture); err == nil {
-			w.frame, old = frame, false
-		}
+		old = w.grab(0) != nil
 	}
+	r := link.Result{Event: link.EventTrigger, Trigger: t.By, TriggerID: t.ID, Plates: []link.Plate{}, CaptureMonoNS: camera.Monotonic()}
 	if old {
-		w.seq++
-		return w.send(link.Message{Result: &link.Result{Seq: w.seq, CaptureMonoNS: camera.Monotonic(), Trigger: bySoftware, TriggerID: id, Plates: []link.Plate{}, Faces: []link.Face{}}})
+		return w.result(r, nil)
 	}
-	saw, err := w.eyes.look(w.picture, wanted{plates: true, faces: w.s.Faces, features: w.s.Faces, far: true, live: w.s.Liveness})
+	saw, err := w.eyes.look(w.newest.picture, wanted{plates: true, faces: w.s.Faces, features: w.s.Faces, far: true, live: w.s.Liveness})
 	if err != nil {
 		return err
 	}
-	return w.result(saw, bySoftware, id)
+	r.Plates, r.Faces, r.StageMS, r.CaptureMonoNS = saw.Plates, saw.Faces, saw.MS, w.newest.at
+	return w.result(r, w.newest)
 }
 
-func (w *worker) result(saw sight, trigger int, id string) error {
-	begin := time.Now()
-	full, err := w.full.encode(w.picture)
-	if err != nil {
-		return err
+// result sends a result with the shot's picture and the main plate's; without
+// a shot, without pictures.
+func (w *worker) result(r link.Result, s *shot) error {
+	if r.Faces == nil {
+		r.Faces = []link.Face{}
 	}
-	var crop []byte
-	if len(saw.Plates) > 0 {
-		if crop, err = w.cutOut(saw.Plates[0].Box); err != nil {
+	if r.Plates == nil {
+		r.Plates = []link.Plate{}
+	}
+	if s != nil {
+		begin := time.Now()
+		var err error
+		if r.Full, err = w.full.encode(s.picture); err != nil {
 			return err
 		}
-	}
-	if saw.MS != nil {
-		saw.MS["encode"] = ms(time.Since(begin))
+		if len(r.Plates) > 0 {
+			if r.Crop, err = w.cutOut(s.picture, r.Plates[0].Box); err != nil {
+				return err
+			}
+		}
+		r.Width, r.Height = s.picture.Cols(), s.picture.Rows()
+		stages := map[string]float64{"encode": ms(time.Since(begin))}
+		for stage, t := range r.StageMS {
+			stages[stage] = t
+		}
+		r.StageMS = stages
 	}
 	w.seq++
-	return w.send(link.Message{Result: &link.Result{Seq: w.seq, CaptureMonoNS: w.frame.MonoNS, Trigger: trigger, TriggerID: id,
-		Width: w.picture.Cols(), Height: w.picture.Rows(), Plates: saw.Plates, Faces: saw.Faces, StageMS: saw.MS, Full: full, Crop: crop}})
-}
-
-// cutOut is the picture of a plate with a little of what is around it.
-func (w *worker) cutOut(b link.Box) ([]byte, error) {
-	dx, dy := b.Width/6+2, b.Height/4+2
-	area := image.Rect(b.Left-dx, b.Top-dy, b.Left+b.Width+dx, b.Top+b.Height+dy).Intersect(image.Rect(0, 0, w.picture.Cols(), w.picture.Rows()))
-	if area.Empty() {
-		return nil, nil
-	}
-	part := w.picture.Region(area)
-	defer part.Close() //nolint:errcheck // a Mat's Close always returns nil
-	return w.crop.encode(part)
-}
-
-// encoder makes JPEGs of at most so many bytes. It remembers the quality that
-// fitted, since a camera's pictures are much alike.
-type encoder struct {
-	most    int // 0: no picture is wanted
-	quality int
-}
-
-func (e *encoder) encode(picture gocv.Mat) ([]byte, error) {
-	if e.most <= 0 {
-		return nil, nil
-	}
-	const lowest, highest = 35, 90
-	small := picture
-	defer func() {
-		if small.Ptr() != picture.Ptr() {
-			_ = small.Close()
-		}
-	}()
-	for {
-		buffer, err := gocv.IMEncodeWithParams(gocv.JPEGFileExt, small, []int{gocv.IMWriteJpegQuality, e.quality})
-		if err != nil {
-			return nil, fmt.Errorf("cannot encode the picture: %w", err)
-		}
-		size := buffer.Len()
-		if size <= e.most {
-			out := append([]byte(nil), buffer.GetBytes()...)
-			buffer.Close()
-			if size < e.most*6/10 {
-				e.quality = min(highest, e.quality+5)
-			}
-			return out, nil
-		}
-		buffer.Close()
-		if e.quality > lowest {
-			e.quality = max(lowest, e.quality-10)
-			continue
-		}
-		if small.Cols() < 64 || small.Rows() < 64 {
-			return nil, nil // no picture of use fits
-		}
-		half := gocv.NewMat()
-		gocv.Resize(small, &half, image.Pt(small.Cols()*7/10, small.Rows()*7/10), 0, 0, gocv.InterpolationArea)
-		if small.Ptr() != picture.Ptr() {
-			_ = small.Close()
-		}
-		small = half
-	}
+	r.Seq = w.seq
+	return w.send(link.Message{Result: &r})
 }

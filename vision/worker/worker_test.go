@@ -239,9 +239,9 @@ func TestChild(t *testing.T) {
 		t.Fatalf("%d results, %d signs of life", len(results), alive)
 	}
 	for i, r := range results {
-		number, trigger := want[min(i, len(want)-1)], byVideo
+		number, trigger := want[min(i, len(want)-1)], link.TriggerVideo
 		if i == len(want) {
-			trigger = bySoftware
+			trigger = link.TriggerSoftware
 		}
 		if len(r.Plates) != 1 || r.Plates[0].Text != number || r.Trigger != trigger || r.Seq != uint64(i+1) {
 			t.Errorf("result %d: %+v, trigger %d, seq %d", i, r.Plates, r.Trigger, r.Seq)
@@ -285,7 +285,7 @@ func TestOneEventPerCar(t *testing.T) {
 	var texts []string
 	for done := false; !done; {
 		m := v.receive(t)
-		if m.Result != nil {
+		if m.Result != nil && m.Result.Event == link.EventPassage {
 			for _, p := range m.Result.Plates {
 				texts = append(texts, p.Text)
 			}

@@ -1,0 +1,189 @@
+package main
+
+import (
+	"image"
+	"math"
+	"time"
+
+	"gocv.io/x/gocv"
+
+	"gatehouse/vision/link"
+	"gatehouse/vision/motion"
+	"gatehouse/vision/track"
+)
+
+// watch looks at a camera's frames one after the other: whether anything
+// moves, what plates and faces there are, and what passages they make.
+type watch struct {
+	s        link.Settings
+	eyes     *eyes
+	gate     *motion.Gate // nil: every frame is looked at
+	lane     *track.Lane
+	vehicles *track.Vehicles // nil: those without plate are not told
+	faces    *track.Tracker
+	sharp    sharpness
+	moved    int64 // when something moved last, ns
+	looked   int64 // when the nets looked last, ns
+	activity motion.Activity
+}
+
+// outcome is what one frame leads to. Who takes it drops the notes' shots.
+type outcome struct {
+	notes  []track.Note
+	people []link.Face // that became sure, with features
+	looked bool        // the nets were asked
+	ms     map[string]float64
+}
+
+// How long the nets look on after the last movement, with a vehicle that is
+// not told yet and without, and how often they look where nothing moves.
+const (
+	lingerOpen = 3 * time.Second
+	linger     = time.Second
+	roundEvery = 5 * time.Second
+)
+
+func newWatch(s link.Settings, e *eyes) *watch {
+	same := time.Duration(s.SamePlateMS) * time.Millisecond
+	const lost = 1500 * time.Millisecond
+	w := &watch{s: s, eyes: e, sharp: newSharpness(),
+		lane:  track.NewLane(track.LaneOptions{Lane: s.Lane, Need: 2, Lead: 1, Frames: 2, MinScore: s.MinPlateScore, Lost: lost, Same: same}),
+		faces: track.New(track.Options{Need: 2, Lead: 1, Frames: 3, Lost: lost, Same: same})}
+	if s.Lane.Sensitivity > 0 || s.Lane.NoPlate {
+		w.gate = motion.NewGate(s.Lane.Region, max(1, s.Lane.Sensitivity))
+	}
+	if s.Lane.NoPlate {
+		w.vehicles = track.NewVehicles(same)
+	}
+	return w
+}
+
+func (w *watch) close() {
+	for _, n := range w.lane.End() {
+		drop(n)
+	}
+	if w.gate != nil {
+		w.gate.Close()
+	}
+	w.sharp.close()
+}
+
+func drop(n track.Note) {
+	if n.Shot != nil {
+		n.Shot.Drop()
+	}
+}
+
+// frame takes the next frame of the camera.
+func (w *watch) frame(s *shot) (outcome, error) {
+	var out outcome
+	begin := time.Now()
+	view := track.View{At: s.at, Width: s.picture.Cols(), Height: s.picture.Rows(), Shot: s}
+	look := w.stir(s)
+	out.ms = map[string]float64{"motion": ms(time.Since(begin))}
+	if !look {
+		out.notes = w.lane.Still(view)
+		w.faces.Still(time.Unix(0, s.at))
+	} else {
+		w.looked, out.looked = s.at, true
+		saw, err := w.eyes.look(s.picture, wanted{plates: w.s.Plates, faces: w.s.Faces})
+		if err != nil {
+			return out, err
+		}
+		for stage, t := range saw.MS {
+			out.ms[stage] = t
+		}
+		view.Plates = saw.Plates
+		for _, p := range saw.Plates {
+			view.Quality = append(view.Quality, w.sharp.of(s.picture, p.Box))
+		}
+		out.notes = w.lane.Frame(view)
+		out.people = w.people(s, saw.Faces)
+	}
+	if w.vehicles != nil {
+		a := w.activity
+		if n, ok := w.vehicles.Frame(track.Blob{At: s.at, Box: a.Blob, Share: a.BlobShare, Light: a.Light, Shot: s}, w.lane.Busy); ok {
+			out.notes = append(out.notes, n)
+		}
+	}
+	return out, nil
+}
+
+// stir reports whether the nets should look at the frame.
+func (w *watch) stir(s *shot) bool {
+	if w.gate == nil {
+		return true
+	}
+	w.activity = w.gate.Look(s.picture, s.at)
+	if w.activity.Moving {
+		w.moved = s.at
+	}
+	stay := linger
+	if w.lane.Open() {
+		stay = lingerOpen
+	}
+	return w.s.Lane.Sensitivity == 0 || w.looked == 0 || s.at-w.moved <= int64(stay) || s.at-w.looked >= int64(roundEvery)
+}
+
+// idle reports whether nothing has moved for a while.
+func (w *watch) idle(at int64) bool {
+	return w.gate != nil && w.s.Lane.Sensitivity > 0 && at-w.moved > int64(lingerOpen)
+}
+
+// people follows faces and gives those that became sure with this frame.
+func (w *watch) people(s *shot, found []link.Face) []link.Face {
+	var near []track.Sight // faces that are large enough to be told apart
+	var faces, sure []link.Face
+	for _, f := range found {
+		if f.Box.Height >= minFace {
+			near = append(near, track.Sight{Score: f.Score, Left: f.Box.Left, Top: f.Box.Top, Width: f.Box.Width, Height: f.Box.Height})
+			faces = append(faces, f)
+		}
+	}
+	for _, a := range w.faces.Frame(time.Unix(0, s.at), near) {
+		f := faces[a.Index]
+		if feature, err := w.eyes.faces.Feature(s.picture, f.Box); err == nil {
+			f.Feature = feature
+		}
+		sure = append(sure, f)
+	}
+	return sure
+}
+
+// counts reports whether a plate of a picture that stands alone is told.
+func counts(l link.Lane, p link.Plate, width, height int) bool {
+	foot := link.Fraction{X: (float64(p.Box.Left) + float64(p.Box.Width)/2) / float64(max(1, width)), Y: float64(p.Box.Top+p.Box.Height) / float64(max(1, height))}
+	return (p.Text != "" || l.Unreadable) && link.Within(l.Region, foot)
+}
+
+// sharpness measures how good a plate's picture is.
+type sharpness struct{ small, grey, edges, mean, deviation gocv.Mat }
+
+func newSharpness() sharpness {
+	return sharpness{gocv.NewMat(), gocv.NewMat(), gocv.NewMat(), gocv.NewMat(), gocv.NewMat()}
+}
+
+func (s *sharpness) close() {
+	for _, m := range []*gocv.Mat{&s.small, &s.grey, &s.edges, &s.mean, &s.deviation} {
+		_ = m.Close()
+	}
+}
+
+// of is sharpness times size: the deviation of the plate's Laplacian, at a
+// fixed size, times the plate's width in pixels.
+func (s *sharpness) of(picture gocv.Mat, b link.Box) float64 {
+	area := image.Rect(b.Left, b.Top, b.Left+b.Width, b.Top+b.Height).Intersect(image.Rect(0, 0, picture.Cols(), picture.Rows()))
+	if area.Dx() < 4 || area.Dy() < 4 || picture.Type() != gocv.MatTypeCV8UC3 {
+		return 0
+	}
+	part := picture.Region(area)
+	gocv.Resize(part, &s.small, image.Pt(96, 32), 0, 0, gocv.InterpolationLinear)
+	_ = part.Close()
+	gocv.CvtColor(s.small, &s.grey, gocv.ColorBGRToGray)
+	gocv.Laplacian(s.grey, &s.edges, gocv.MatTypeCV16S, 1, 1, 0, gocv.BorderReplicate)
+	gocv.MeanStdDev(s.edges, &s.mean, &s.deviation)
+	if s.deviation.Empty() || s.deviation.Type() != gocv.MatTypeCV64F {
+		return 0
+	}
+	return s.deviation.GetDoubleAt(0, 0) * math.Sqrt(float64(b.Width*b.Height))
+}
