@@ -96,6 +96,9 @@ func Open(source string, loop bool) (Camera, error) {
 	return openVideo(source, loop)
 }
 
+// IsLive reports whether a source's frames come by themselves.
+func IsLive(source string) bool { return strings.Contains(source, "://") || device.MatchString(source) }
+
 func isPicture(name string) bool {
 	return slices.Contains(pictureTypes, strings.ToLower(filepath.Ext(name)))
 }

@@ -45,8 +45,9 @@ type LaneOptions struct {
 	// scores, by how much that is above the next text's, and how many frames.
 	Need, Lead float64
 	Frames     int
-	// MinScore is what the gate asks for. A text whose frames all stay below it
-	// needs twice the sum; one that never becomes sure is told below it.
+	// MinScore is what the gate asks for. A text that stays below it needs twice
+	// the sum and a vehicle that stands; one that never becomes sure is told
+	// below it when the vehicle is gone.
 	MinScore float64
 	// Lost is after how long out of sight a passage is over.
 	Lost time.Duration
@@ -76,6 +77,7 @@ type passage struct {
 	id        uint64
 	begin, at int64 // ns
 	votes     votes
+	leading   string // what the frames agree on, once they do
 	frames    int
 	course    course
 	best      float64 // quality of shot
@@ -85,6 +87,7 @@ type passage struct {
 	triggered bool  // over the line or in the loop, where there is one
 	told      int64 // when it became sure; 0: not yet
 	finished  bool  // its result is given, or it shall have none
+	given     bool  // its result is given
 	silent    bool  // it shall have none: it was told before
 	staying   bool
 	turned    bool
@@ -177,6 +180,9 @@ func (l *Lane) match(v View) []*passage {
 			continue
 		}
 		for _, p := range l.paths {
+			if p.contradicts(s) {
+				continue // the next car, close behind
+			}
 			d := apart(p.course.expected(v.At), s.Box)
 			if s.Text != "" && p.votes.texts[s.Text] != nil {
 				d = min(d/4, 1)
@@ -204,6 +210,23 @@ func (l *Lane) match(v View) []*passage {
 		}
 	}
 	return out
+}
+
+// contradicts reports whether the passage's plate is sure and the sight shows
+// quite another one.
+func (p *passage) contradicts(s link.Plate) bool {
+	const surely = 0.4
+	if s.Score < surely || s.Text == "" || p.leading == "" {
+		return false
+	}
+	a, b := []rune(p.leading), []rune(s.Text)
+	same := 0
+	for i, j := range align(a, b) {
+		if j >= 0 && a[i] == b[j] {
+			same++
+		}
+	}
+	return same*2 <= max(len(a), len(b))
 }
 
 // apart is the distance of two boxes' centres in sizes of the larger one;
@@ -243,6 +266,9 @@ func (l *Lane) see(p *passage, v View, i int) {
 	}
 	if s.Text != "" {
 		p.votes.add(s)
+		if w, ok := p.votes.elect(); ok && w.sum >= l.o.Need && w.lead >= l.o.Lead {
+			p.leading = w.text
+		}
 	}
 	l.refresh(p)
 	quality := 0.

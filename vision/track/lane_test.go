@@ -154,6 +154,28 @@ func TestVotesOverCharacters(t *testing.T) {
 	}
 }
 
+// A far look is no reason to give up: what is told waits for the nearer one.
+func TestANearerLookIsWaitedFor(t *testing.T) {
+	r := newRoad(t, link.Lane{})
+	for i := range 20 {
+		score := .6
+		if i > 10 {
+			score = .96
+		}
+		r.see(plateAt("京A12345", score, 600, 100+20*i, 120+4*i))
+	}
+	r.empty(2 * time.Second)
+	expect(t, "a car that comes near", r.told(), "quick 京A12345 4", "passage 京A12345 4")
+	if s := r.notes[0].Plate.Score; s != .96 {
+		t.Error("told at", s)
+	}
+	r = newRoad(t, link.Lane{})
+	for range 40 {
+		r.see(plateAt("京A12345", .6, 600, 300, 120))
+	}
+	expect(t, "a car that stands and is read badly", r.told(), "quick 京A12345 0", "passage 京A12345 0")
+}
+
 func TestUnreadableAndNoise(t *testing.T) {
 	r := newRoad(t, link.Lane{Unreadable: true})
 	r.pass(0, repeat("", 8)...)
@@ -280,6 +302,18 @@ func TestCarsSideBySide(t *testing.T) {
 	if len(got) != 4 || got["passage 京A11111 2"] != 1 || got["passage 京B22222 1"] != 1 {
 		t.Errorf("told %v", got)
 	}
+}
+
+// The next car stands where the first one was a moment ago.
+func TestAnotherCarInTheSamePlace(t *testing.T) {
+	r := newRoad(t, link.Lane{})
+	for _, text := range []string{"京A12345", "沪C67890"} {
+		for range 6 {
+			r.see(plateAt(text, .95, 600, 400, 120))
+		}
+	}
+	r.empty(2 * time.Second)
+	expect(t, "two cars in one place", r.told(), "quick 京A12345 0", "passage 京A12345 0", "quick 沪C67890 0", "passage 沪C67890 0")
 }
 
 func TestEndGivesTheOpenPassages(t *testing.T) {

@@ -31,14 +31,20 @@ func (l *Lane) tell(v View) []Note {
 }
 
 // patience is how long a vehicle stands until its passage no longer waits for
-// the direction.
-const patience = 2 * time.Second
+// the direction or a better reading; impatience is how long one moves.
+const (
+	patience   = 2 * time.Second
+	impatience = 10 * time.Second
+)
 
 // judge gives the early notice once the plate is sure and the vehicle is where
 // it counts.
 func (l *Lane) judge(p *passage) []Note {
 	w, ok := p.votes.elect()
-	sure := ok && w.frames > 0 && p.frames >= l.o.Frames && w.lead >= l.o.Lead && w.sum >= l.o.Need && (w.best >= l.o.MinScore || w.sum >= 2*l.o.Need)
+	sure := ok && w.frames > 0 && p.frames >= l.o.Frames && w.sum >= l.o.Need && w.lead >= l.o.Lead
+	if sure && w.score < l.o.MinScore { // a nearer look may be better, until it stands
+		sure = w.sum >= 2*l.o.Need && (p.at-p.course.restAt >= int64(patience) || p.at-p.begin >= int64(impatience))
+	}
 	if !sure || !p.triggered {
 		return nil
 	}
@@ -127,7 +133,7 @@ func (l *Lane) final(p *passage) Note {
 	}
 	n := l.note(p, link.EventPassage, w)
 	n.Shot, n.ShotAt = p.shot, p.shotAt
-	p.shot, p.finished = nil, true
+	p.shot, p.finished, p.given = nil, true, true
 	return n
 }
 
@@ -176,7 +182,7 @@ func (l *Lane) end(p *passage) []Note {
 	if p.staying {
 		happened(link.LaneStayingEnded)
 	}
-	if l.o.Passing && p.told != 0 && p.course.direction() != link.DirectionUnknown {
+	if l.o.Passing && p.given && p.course.direction() != link.DirectionUnknown {
 		happened(link.LanePassing)
 	}
 	return notes

@@ -1,5 +1,5 @@
 // Command gatehouse-vision sees plates and faces: as the agent's child process
-// (run), and for people on picture files (detect, compare, eval). It is the
+// (run), and for people on picture files and films (detect, compare, eval, passages). It is the
 // only program of Gatehouse that links OpenCV, because OpenCV and the drivers
 // under it leak, hang and crash.
 package main
@@ -20,6 +20,7 @@ usage: gatehouse-vision COMMAND [flags]
 
   detect FILE…       plates and faces in picture files (--json, --draw DIR)
   compare A B        how alike two faces are (--json, --pairs FILE)
+  passages VIDEO|DIR the vehicles that pass in a film (--json, --out DIR)
   eval DIR           figures on labelled pictures (--json)
   faces DIR          how far the face nets may be relied upon (--rates, --live)
   render-demo DIR    draw the demonstration's gate scenes
@@ -64,6 +65,8 @@ func command(args []string, out io.Writer) error {
 		return evaluate(rest, out)
 	case "faces":
 		return measureFaces(rest, out)
+	case "passages":
+		return passages(rest, out)
 	case "render-demo":
 		return renderDemo(rest, out)
 	case "run":

@@ -1,0 +1,312 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"gatehouse/hal/camera"
+	"gatehouse/vision/link"
+	"gatehouse/vision/track"
+)
+
+// passageRow is one line of passages --json.
+type passageRow struct {
+	Begin       float64    `json:"begin"` // s from the start of the film
+	End         float64    `json:"end"`
+	At          float64    `json:"picture_at"`
+	Event       string     `json:"event"`
+	LaneEvent   int        `json:"lane_event,omitempty"`
+	Plate       string     `json:"plate"` // empty: none, or unreadable where plates is 1
+	Plates      int        `json:"plates"`
+	Score       float64    `json:"score"`
+	Kind        string     `json:"kind,omitempty"`
+	Votes       link.Votes `json:"votes"`
+	Direction   string     `json:"direction"`
+	Box         link.Box   `json:"box"`
+	File        string     `json:"file,omitempty"`    // picture file of a directory
+	PictureFile string     `json:"picture,omitempty"` // written by --out
+	Crop        string     `json:"crop,omitempty"`
+}
+
+var directionNames = [...]string{"unknown", "left", "right", "up", "down"}
+
+// film is what passages goes through.
+type film struct {
+	camera camera.Camera
+	watch  *watch
+	shots  pool
+	fps    float64 // of the frames that are looked at
+	skip   int     // frames left out before each of them
+	events bool
+	out    string
+	asJSON bool
+	to     io.Writer
+	told   int
+	frames int
+	looked int
+	took   []float64 // of each frame that was looked at
+}
+
+// passages lists the vehicles that pass in a film or a directory of pictures.
+func passages(args []string, out io.Writer) error {
+	f := newFlags("passages", "VIDEO|DIR", "Lists the passages in a video, or in a directory of pictures: with --fps its pictures, in the order of their names, are the frames of one camera; without, each is a passage of its own.")
+	asJSON := f.Bool("json", false, "one JSON object per line and passage")
+	dir := f.String("out", "", "write each passage's picture and plate into this directory")
+	fps := f.Float64("fps", 0, "frames a second that are looked at (video: at most its own, default 15; directory: of its pictures)")
+	models := f.String("models", "", "model directory (default: found by itself)")
+	laneFile := f.String("lane", "", "JSON file with the lane's settings as the vision process gets them (region, trigger_line, …)")
+	events := f.Bool("events", false, "list staying, U-turns and the like too")
+	noPlate := f.Bool("no-plate", false, "list vehicles without plate too")
+	same := f.Duration("same", 10*time.Second, "how long the same plate is not listed again")
+	least := f.Float64("min-score", 0.9, "the score that the gate asks for")
+	from, err := parse(f, args, 1, 1)
+	if err != nil {
+		return err
+	}
+	if *fps < 0 || *fps > 1000 || *same < 0 {
+		return usageError{errors.New("passages: --fps must be 0 to 1000 and --same not negative")}
+	}
+	if camera.IsLive(from[0]) {
+		return usageError{errors.New("passages takes a video or a directory; a live camera is the agent's")}
+	}
+	s := link.Settings{Plates: true, SamePlateMS: same.Milliseconds(), MinPlateScore: *least, PictureBytes: 1 << 20, CropBytes: 1 << 18,
+		Lane: link.Lane{MinPlateWidth: .02, Sensitivity: 50, SettleMS: time.Hour.Milliseconds(), // a film's passages are told at their end
+			Unreadable: true}}
+	if *laneFile != "" {
+		if err := readLane(*laneFile, &s.Lane); err != nil {
+			return err
+		}
+	}
+	s.Lane.NoPlate = s.Lane.NoPlate || *noPlate
+	if *events {
+		s.Lane.UTurn, s.Lane.Passing = true, true
+		if s.Lane.StayingMS == 0 {
+			s.Lane.StayingMS = 10_000
+		}
+		if s.Lane.TailGatingMS == 0 {
+			s.Lane.TailGatingMS = 3000
+		}
+	}
+	if *dir != "" {
+		if err := os.MkdirAll(*dir, 0o755); err != nil {
+			return fmt.Errorf("cannot make the directory of --out: %w", err)
+		}
+	}
+	e, err := openEyes(*models)
+	if err != nil {
+		return err
+	}
+	defer e.close()
+	c, err := camera.Open(from[0], false)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	v := &film{camera: c, watch: newWatch(s, e), fps: *fps, events: *events, out: *dir, asJSON: *asJSON, to: out}
+	defer v.shots.close()
+	defer v.watch.close()
+	return v.run()
+}
+
+func readLane(path string, l *link.Lane) error {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return fmt.Errorf("cannot read the lane: %w", err)
+	}
+	if err := json.Unmarshal(b, l); err != nil {
+		return fmt.Errorf("cannot read the lane: %s: %w", path, err)
+	}
+	return nil
+}
+
+func (v *film) run() error {
+	alone := v.camera.Still() && v.fps == 0
+	if !v.camera.Still() {
+		own := v.camera.FPS()
+		if own == 0 {
+			own = 25
+		}
+		want := v.fps
+		if want == 0 {
+			want = 15
+		}
+		v.skip = max(0, int(own/want+.5)-1)
+		v.fps = own / float64(v.skip+1)
+	}
+	if !v.asJSON {
+		_, _ = fmt.Fprintf(v.to, "%8s %8s  %-12s %6s %7s %6s  %-8s %s\n", "begin", "end", "plate", "score", "frames", "agree", "direct.", "picture")
+	}
+	damaged := 0
+	for {
+		s := v.shots.take()
+		frame, err := v.next(s)
+		switch {
+		case errors.Is(err, io.EOF):
+			s.Drop()
+			if err := v.tell(v.watch.lane.End()); err != nil {
+				return err
+			}
+			return v.sum(damaged)
+		case err != nil && v.camera.Still(): // one damaged picture
+			damaged++
+			_, _ = fmt.Fprintln(os.Stderr, "gatehouse-vision:", err)
+		case err != nil:
+			s.Drop()
+			return err
+		default:
+			v.frames++
+			s.name = frame.Name
+			if alone {
+				err = v.alone(s)
+			} else {
+				s.at = int64(float64(v.frames) * 1e9 / v.fps)
+				err = v.look(s)
+			}
+			if err != nil {
+				s.Drop()
+				return err
+			}
+		}
+		s.Drop()
+	}
+}
+
+func (v *film) next(s *shot) (frame camera.Frame, err error) {
+	for range v.skip + 1 {
+		if frame, err = v.camera.Next(&s.picture); err != nil {
+			return frame, err
+		}
+	}
+	return frame, nil
+}
+
+func (v *film) look(s *shot) error {
+	begin := time.Now()
+	out, err := v.watch.frame(s)
+	if err != nil {
+		return err
+	}
+	if out.looked {
+		v.looked++
+		v.took = append(v.took, ms(time.Since(begin)))
+	}
+	return v.tell(out.notes)
+}
+
+// alone takes a picture for a passage of each plate in it.
+func (v *film) alone(s *shot) error {
+	v.looked++
+	begin := time.Now()
+	saw, err := v.watch.eyes.look(s.picture, wanted{plates: true})
+	if err != nil {
+		return err
+	}
+	v.took = append(v.took, ms(time.Since(begin)))
+	for _, p := range saw.Plates {
+		if !counts(v.watch.s.Lane, p, s.picture.Cols(), s.picture.Rows()) {
+			continue
+		}
+		s.Keep()
+		share := 1.
+		n := track.Note{Event: link.EventPassage, Plate: p, Votes: link.Votes{Frames: 1, Share: share}, Shot: s}
+		if err := v.tell([]track.Note{n}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// tell lists what is told, pictures of passages first written.
+func (v *film) tell(notes []track.Note) error {
+	var failed error
+	for _, n := range notes {
+		if failed == nil && (n.Event == link.EventPassage || v.events && n.Event == link.EventLane) {
+			failed = v.list(n)
+		}
+		drop(n)
+	}
+	return failed
+}
+
+func (v *film) list(n track.Note) error {
+	v.told++
+	row := passageRow{Begin: seconds(n.Begin), End: seconds(n.End), At: seconds(n.ShotAt), Event: n.Event, LaneEvent: n.LaneEvent, Plate: n.Plate.Text,
+		Score: n.Plate.Score, Kind: n.Plate.Kind, Votes: n.Votes, Direction: directionNames[n.Direction], Box: n.Plate.Box}
+	if n.Plate.Box.Width > 0 {
+		row.Plates = 1
+	}
+	if s, ok := n.Shot.(*shot); ok {
+		row.File = s.name
+		if v.out != "" {
+			if err := v.write(&row, s); err != nil {
+				return err
+			}
+		}
+	}
+	if v.asJSON {
+		return json.NewEncoder(v.to).Encode(row)
+	}
+	plate := row.Plate
+	switch {
+	case n.Event == link.EventLane:
+		plate = fmt.Sprintf("%s %s", laneEvents[n.LaneEvent], row.Plate)
+	case plate == "" && row.Plates == 0:
+		plate = "(no plate)"
+	case plate == "":
+		plate = "(unreadable)"
+	}
+	picture := row.PictureFile
+	if picture == "" {
+		picture = row.File
+	}
+	_, err := fmt.Fprintf(v.to, "%8.2f %8.2f  %-12s %6.3f %7d %5.0f%%  %-8s %s\n", row.Begin, row.End, plate, row.Score, row.Votes.Frames, 100*row.Votes.Share, row.Direction, picture)
+	return err
+}
+
+var laneEvents = map[int]string{link.LaneStaying: "staying", link.LaneStayingEnded: "staying ended", link.LaneUTurn: "U-turn",
+	link.LanePassing: "passing", link.LaneTailGating: "tail-gating"}
+
+func seconds(ns int64) float64 { return float64(ns/1e6) / 1000 }
+
+// write stores the passage's picture and its plate's.
+func (v *film) write(row *passageRow, s *shot) error {
+	name := fmt.Sprintf("passage_%03d", v.told)
+	full := encoder{most: 1 << 20, quality: 90}
+	b, err := full.encode(s.picture)
+	if err != nil {
+		return err
+	}
+	row.PictureFile = filepath.Join(v.out, name+".jpg")
+	if err := os.WriteFile(row.PictureFile, b, 0o644); err != nil {
+		return fmt.Errorf("cannot write the passage's picture: %w", err)
+	}
+	if row.Plates == 0 {
+		return nil
+	}
+	w := worker{crop: encoder{most: 1 << 18, quality: 90}}
+	if b, err = w.cutOut(s.picture, row.Box); err != nil || len(b) == 0 {
+		return err
+	}
+	row.Crop = filepath.Join(v.out, name+"_plate.jpg")
+	if err := os.WriteFile(row.Crop, b, 0o644); err != nil {
+		return fmt.Errorf("cannot write the plate's picture: %w", err)
+	}
+	return nil
+}
+
+// sum ends the list.
+func (v *film) sum(damaged int) error {
+	if !v.asJSON {
+		p50, p95 := quantiles(v.took)
+		_, _ = fmt.Fprintf(v.to, "%d listed; %d frames, the nets looked at %d of them, %.0f ms each at the median, %.0f at p95\n", v.told, v.frames, v.looked, p50, p95)
+	}
+	if damaged > 0 {
+		return fmt.Errorf("%d pictures could not be read", damaged)
+	}
+	return nil
+}
