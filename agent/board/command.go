@@ -84,6 +84,9 @@ func (b *Board) carryOut(topic string, cmd wire.Command) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		if c.OperatorType == wire.VerbQuery && c.ChangeID == "" {
+			return b.engine.Query(cmd.Name)
+		}
 		report, err := b.engine.Handle(d, cmd.Name, c)
 		return report, err
 	case wire.NameEventAck:

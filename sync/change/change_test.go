@@ -98,11 +98,17 @@ type bench struct {
 
 func start(t *testing.T, path string, kinds ...Kind) *bench {
 	t.Helper()
+	return startWith(t, path, Options{}, kinds...)
+}
+
+func startWith(t *testing.T, path string, o Options, kinds ...Kind) *bench {
+	t.Helper()
 	b := &bench{t: t}
 	var err error
 	if b.db, err = store.Open(path, store.Options{}); err != nil {
 		t.Fatal(err)
 	}
+	o.Poll = 5 * time.Millisecond
 	b.engine, err = New(b.db, kinds, func(r wire.ChangeReport) error {
 		b.mu.Lock()
 		defer b.mu.Unlock()
@@ -110,7 +116,7 @@ func start(t *testing.T, path string, kinds ...Kind) *bench {
 			b.reports = append(b.reports, r)
 		}
 		return b.refuse
-	}, Options{})
+	}, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,30 +374,39 @@ func TestReportsWaitForTheSink(t *testing.T) {
 	}
 }
 
-func TestHoldAndDigest(t *testing.T) {
+func TestWhatCannotBeStaged(t *testing.T) {
 	k := &fake{name: "fake", steps: []Step{inside(nil)}}
 	b := start(t, filepath.Join(t.TempDir(), "db"), k)
 	defer b.close()
-	b.do("stage", "c1", content)
-	why := "the barrier is moving"
-	b.engine.o.Hold = func() string { return why }
-	if state, code := b.do("apply", "c1", ""); state != "staged" || code != errcode.RequestFailed {
-		t.Errorf("applied under the interlock: %s %d", state, code)
-	}
-	why = ""
-	if state, _ := b.do("apply", "c1", ""); state != "used" {
-		t.Error(state)
-	}
-	_, err := b.engine.Handle(Delivery{}, "fake", wire.ChangeCommand{OperatorType: wire.VerbStage, ChangeID: "c9", Content: content, Digest: Digest([]byte("other"))})
-	if errcode.From(err).Code != errcode.ParamsError {
-		t.Errorf("a wrong digest: %v", err)
+	for name, c := range map[string]struct {
+		cmd  wire.ChangeCommand
+		code errcode.Code
+	}{
+		"another digest": {wire.ChangeCommand{Content: content, Digest: Digest([]byte("other"))}, errcode.ParamsError},
+		"no content":     {wire.ChangeCommand{Digest: Digest(nil)}, errcode.ParamsError},
+		"no length":      {wire.ChangeCommand{URL: "http://x/", Digest: Digest(nil)}, errcode.ParamsError},
+		"too long":       {wire.ChangeCommand{URL: "http://x/", Length: DefaultMaxLength + 1, Digest: Digest(nil)}, errcode.ParamsError},
+	} {
+		c.cmd.OperatorType, c.cmd.ChangeID = wire.VerbStage, "c9"
+		if _, err := b.engine.Handle(Delivery{ID: name}, "fake", c.cmd); errcode.From(err).Code != c.code {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 	k.check = errcode.Param("/rows/0", "is wrong")
 	if state, code := b.do("stage", "c10", content); state != "" || code != errcode.ParamsError {
 		t.Errorf("%s %d", state, code)
 	}
+	k.check = nil
 	if _, err := b.engine.Handle(Delivery{ID: "x"}, "upgrade", wire.ChangeCommand{}); errcode.From(err).Code != errcode.NotSupported {
 		t.Errorf("an unknown kind: %v", err)
+	}
+	for i := range maxStaged {
+		if _, code := b.do("stage", fmt.Sprint("n", i), content); code != 0 {
+			t.Fatal(i, code)
+		}
+	}
+	if _, code := b.do("stage", "more", content); code != errcode.RequestFailed {
+		t.Errorf("more than %d staged changes: %d", maxStaged, code)
 	}
 }
 
@@ -417,9 +432,21 @@ func TestJournalIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for i, want := range map[int]bool{0: false, 99: false, 100: true, journalSize + 99: true} {
+	stored := func(i int, want bool) {
+		t.Helper()
 		if _, ok, err := j.Stored(Delivery{ID: fmt.Sprint(i)}); ok != want || err != nil {
 			t.Errorf("entry %d: %v %v", i, ok, err)
 		}
 	}
+	stored(0, false)
+	stored(99, false)
+	stored(100, true)
+	stored(journalSize+99, true)
+	// Old answers go too, a few with each new one.
+	j.now = func() time.Time { return time.Now().Add(journalAge + time.Hour) }
+	if err := j.Put(Delivery{ID: "new"}, 1); err != nil {
+		t.Fatal(err)
+	}
+	stored(100, false)
+	stored(108, true)
 }

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -29,27 +30,37 @@ func (d Delivery) key() []byte {
 	return h.Sum(nil)
 }
 
-// Journal remembers the answers to commands, the newest journalSize of them,
-// so that a command that is delivered again has no second effect.
-type Journal struct{ db *store.DB }
+// Journal remembers the answers to commands, so that a command that is
+// delivered again has no second effect: the newest journalSize of them, for
+// journalAge.
+type Journal struct {
+	db  *store.DB
+	now func() time.Time
+}
 
 var (
-	journalBucket = []byte("journal") // key → sequence, answer; and "#" sequence → key, for the order
-	orderPrefix   = byte('#')
+	journalBucket = []byte("journal")       // Delivery's key → answer
+	journalOrder  = []byte("journal_order") // sequence → Unix s, Delivery's key
 )
 
-const journalSize = 4096
+// Bounds of the journal. A broker that keeps a command for a board longer than
+// journalAge is none that we know of (field-notes.md, "Brokers").
+const (
+	journalSize = 4096
+	journalAge  = 30 * 24 * time.Hour
+)
 
 // OpenJournal opens the journal in the state database.
 func OpenJournal(db *store.DB) (*Journal, error) {
 	err := db.Update(func(tx *bolt.Tx) error {
-		_, err := tx.CreateBucketIfNotExists(journalBucket)
-		return err
+		_, err1 := tx.CreateBucketIfNotExists(journalBucket)
+		_, err2 := tx.CreateBucketIfNotExists(journalOrder)
+		return errors.Join(err1, err2)
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the journal: %w", err)
 	}
-	return &Journal{db}, nil
+	return &Journal{db, time.Now}, nil
 }
 
 // Stored gives the answer to a command that was delivered before. A damaged
@@ -70,7 +81,7 @@ func (j *Journal) Put(d Delivery, answer any) error {
 }
 
 func (j *Journal) put(tx *bolt.Tx, d Delivery, answer any) error {
-	b := tx.Bucket(journalBucket)
+	b, order := tx.Bucket(journalBucket), tx.Bucket(journalOrder)
 	text, err := json.Marshal(answer)
 	if err != nil {
 		return err
@@ -80,20 +91,39 @@ func (j *Journal) put(tx *bolt.Tx, d Delivery, answer any) error {
 	if err := store.Put(b, k, text); err != nil || known {
 		return err
 	}
-	n, err := b.NextSequence()
+	n, err := order.NextSequence()
 	if err != nil {
 		return err
 	}
-	err = b.Put(orderKey(n), k)
-	if n <= journalSize {
+	now := j.now().Unix()
+	if err := order.Put(binary.BigEndian.AppendUint64(nil, n), append(binary.BigEndian.AppendUint64(nil, uint64(now)), k...)); err != nil {
 		return err
 	}
-	old := b.Get(orderKey(n - journalSize))
-	if old != nil {
-		err = errors.Join(err, b.Delete(append([]byte(nil), old...)), b.Delete(orderKey(n-journalSize)))
-	}
-	return err
+	return forget(b, order, n, now)
 }
 
-// orderKey cannot be a Delivery's key: it is shorter.
-func orderKey(n uint64) []byte { return binary.BigEndian.AppendUint64([]byte{orderPrefix}, n) }
+// forget removes the oldest answers that are too many or too old; at most a few
+// at a time, so that a command never waits for a great cleaning.
+func forget(b, order *bolt.Bucket, newest uint64, now int64) error {
+	const most = 8
+	var old [][]byte
+	c := order.Cursor()
+	for n, v := c.First(); n != nil && len(old) < most; n, v = c.Next() {
+		sound := len(n) == 8 && len(v) > 8
+		if sound && newest-binary.BigEndian.Uint64(n) < journalSize && now-int64(binary.BigEndian.Uint64(v)) < int64(journalAge/time.Second) {
+			break
+		}
+		if sound {
+			if err := b.Delete(append([]byte(nil), v[8:]...)); err != nil {
+				return err
+			}
+		}
+		old = append(old, append([]byte(nil), n...))
+	}
+	for _, n := range old {
+		if err := order.Delete(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -2,59 +2,69 @@ package change
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
+	"sync/atomic"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"gatehouse/sync/errcode"
-	"gatehouse/sync/store"
+	"gatehouse/sync/fault"
 	"gatehouse/sync/wire"
 )
 
-// run is a change whose steps are running.
+// run is a change whose steps are running, or whose content is being fetched.
 type run struct {
 	stop     context.CancelCauseFunc
-	noReturn bool // guarded by the engine's mu
+	applying bool
+	noReturn bool         // guarded by the engine's mu
+	file     string       // that is being fetched; guarded by the engine's mu
+	progress atomic.Int64 // of a fetch, 0–100
 }
 
 var errCancelled = errors.New("the change was cancelled")
 
+func splitKey(name string) (kind, id string) {
+	kind, id, _ = strings.Cut(name, "\x00")
+	return kind, id
+}
+
 // interrupt is a cancel while steps run: before the point of no return the
-// steps are told to stop and are undone, after it the cancel is too late.
-func (e *Engine) interrupt(c *Change) (wire.ChangeReport, error) {
-	r := e.running[string(key(c.Kind, c.ChangeID))]
+// steps are told to stop and are undone, a power cut in between or not; after it
+// the cancel is too late.
+func (e *Engine) interrupt(tx *bolt.Tx, c *Change, next *after) (wire.ChangeReport, error) {
+	r := e.running[c.key()]
 	if r == nil || r.noReturn {
 		return c.ChangeReport, errcode.New(errcode.RequestFailed, "Too late: the change is past the point where it can be undone!")
 	}
-	r.stop(errCancelled)
-	return c.ChangeReport, nil
+	c.Cancelled, next.stop = true, true
+	return c.ChangeReport, save(tx, c)
 }
 
 // start runs the steps of an applying change in the background. The caller holds mu.
-func (e *Engine) start(k Kind, id string) {
+func (e *Engine) start(k Kind, id string) *run {
 	ctx, stop := context.WithCancelCause(context.Background())
 	name := string(key(k.Name(), id))
-	r := &run{stop: stop}
+	r := &run{stop: stop, applying: true}
 	e.running[name] = r
 	e.wait.Go(func() {
 		defer stop(nil)
 		e.execute(ctx, k, id, r)
 		e.mu.Lock()
 		delete(e.running, name)
+		e.sweep()
 		e.mu.Unlock()
+		e.nudge()
 		e.Flush()
 	})
+	return r
 }
 
 // execute runs the steps from the one the change stands at, then finishes it.
 func (e *Engine) execute(ctx context.Context, k Kind, id string, r *run) {
-	var c *Change
-	err := e.db.View(func(tx *bolt.Tx) (err error) {
-		c, err = load(tx, k.Name(), id)
-		return err
-	})
+	c, err := e.read(k, id)
 	if err != nil || c == nil {
 		e.o.Log.Error("a change cannot be read and is not applied", "kind", k.Name(), "change", id, "err", err)
 		return
@@ -76,22 +86,14 @@ func (e *Engine) steps(ctx context.Context, k Kind, c *Change, r *run) error {
 	all := k.Steps()
 	for i := max(0, c.Started-1); i < len(all); i++ {
 		s := all[i]
-		if cause := context.Cause(ctx); cause != nil {
-			return cause
+		if err := e.interlock(ctx, s); err != nil {
+			return err
 		}
-		e.mu.Lock()
-		if cause := context.Cause(ctx); cause != nil { // a cancel came in between
-			e.mu.Unlock()
-			return cause
-		}
-		r.noReturn = r.noReturn || s.NoReturn
-		c.Step, c.Started, c.Progress = s.Name, i+1, i*100/len(all)
-		err := e.db.Update(func(tx *bolt.Tx) error { return errors.Join(save(tx, c), e.report(tx, c.ChangeReport)) })
-		e.mu.Unlock()
-		if err != nil {
-			return fmt.Errorf("cannot record the step %s: %w", s.Name, err)
+		if err := e.beginStep(ctx, c, r, s, i, len(all)); err != nil {
+			return err
 		}
 		e.Flush()
+		fault.Point("change.step.recorded")
 		if s.Do != nil {
 			if err := s.Do(ctx, c); err != nil {
 				if cause := context.Cause(ctx); cause != nil {
@@ -99,24 +101,70 @@ func (e *Engine) steps(ctx context.Context, k Kind, c *Change, r *run) error {
 				}
 				return fmt.Errorf("cannot do the step %s: %w", s.Name, err)
 			}
+			fault.Point("change.step.done")
 		}
 		last := i == len(all)-1
-		if err := e.record(k, c, s, last); err != nil {
+		if err := e.record(ctx, k, c, s, last); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// record runs a step's transaction part and, behind the last step, finishes the change in the same transaction.
-func (e *Engine) record(k Kind, c *Change, s Step, last bool) error {
+// interlock waits before a step that moves something until the barrier is at rest.
+func (e *Engine) interlock(ctx context.Context, s Step) error {
+	if !s.Interlock {
+		return nil
+	}
+	tick := time.NewTicker(min(e.o.Poll, 100*time.Millisecond))
+	defer tick.Stop()
+	for e.o.Hold() != "" {
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-tick.C:
+		}
+	}
+	return nil
+}
+
+// beginStep writes down that a step is about to run.
+func (e *Engine) beginStep(ctx context.Context, c *Change, r *run, s Step, i, n int) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if cause := context.Cause(ctx); cause != nil { // a cancel came in between
+		return cause
+	}
+	r.noReturn = r.noReturn || s.NoReturn
+	c.Step, c.Started, c.Progress = s.Name, i+1, i*100/n
+	err := e.db.Update(func(tx *bolt.Tx) error {
+		if err := e.present(tx, c); err != nil {
+			return err
+		}
+		return errors.Join(save(tx, c), e.report(tx, c.ChangeReport))
+	})
+	if err != nil {
+		return fmt.Errorf("cannot record the step %s: %w", s.Name, err)
+	}
+	return nil
+}
+
+// record runs a step's transaction part and, behind the last step, finishes the
+// change in the same transaction; a cancel that came before it is still in time.
+func (e *Engine) record(ctx context.Context, k Kind, c *Change, s Step, last bool) error {
 	if s.DoTx == nil && !last {
 		return nil
 	}
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	if cause := context.Cause(ctx); cause != nil {
+		return cause
+	}
 	before := *c
 	err := e.db.Update(func(tx *bolt.Tx) error {
+		if err := e.present(tx, c); err != nil {
+			return err
+		}
 		if s.DoTx != nil {
 			if err := s.DoTx(tx, c); err != nil {
 				return fmt.Errorf("cannot do the step %s: %w", s.Name, err)
@@ -131,8 +179,15 @@ func (e *Engine) record(k Kind, c *Change, s Step, last bool) error {
 		*c = before
 		return err
 	}
-	if s.DoTx != nil {
-		return k.Committed()
+	if last {
+		fault.Point("change.finished")
+	}
+	if s.DoTx == nil {
+		return nil
+	}
+	fault.Point("change.committed")
+	if err := k.Committed(); err != nil { // what is committed is not undone
+		e.o.Log.Error("a committed change is not in force until the next start", describe(c), "err", err)
 	}
 	return nil
 }
@@ -140,6 +195,7 @@ func (e *Engine) record(k Kind, c *Change, s Step, last bool) error {
 // undo undoes the started steps, last first, and puts the change back to
 // staged with the reason, or to cancelled.
 func (e *Engine) undo(k Kind, c *Change, failure error) error {
+	fault.Point("change.undo.begin")
 	all := k.Steps()
 	for i := min(c.Started, len(all)) - 1; i >= 0; i-- {
 		if all[i].Undo == nil {
@@ -149,51 +205,89 @@ func (e *Engine) undo(k Kind, c *Change, failure error) error {
 			return fmt.Errorf("cannot undo the step %s: %w", all[i].Name, err)
 		}
 	}
+	fault.Point("change.undo.done")
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	state, cause := wire.StateStaged, failure
 	if errors.Is(failure, errCancelled) {
 		state, cause = wire.StateCancelled, nil
 	}
-	c.Step, c.Progress = "", 0
-	return e.db.Update(func(tx *bolt.Tx) error { return e.finish(tx, c, state, cause) })
+	return e.db.Update(func(tx *bolt.Tx) error {
+		if err := e.present(tx, c); errors.Is(err, errCancelled) {
+			return nil // there is nothing to tell any more
+		}
+		return e.finish(tx, c, state, cause)
+	})
+}
+
+// present is errCancelled where the change was cleared away while it ran.
+func (e *Engine) present(tx *bolt.Tx, c *Change) error {
+	now, err := e.load(tx, c.Kind, c.ChangeID)
+	if err == nil && (now == nil || now.State != wire.StateApplying) {
+		return errCancelled
+	}
+	return err
 }
 
 var errPowerCut = errcode.New(errcode.RequestFailed, "The board restarted while the change was being applied; it was undone!")
 
-// recover finishes what was applying when the last process ended: a step that
-// says so is resumed, everything else is undone.
+// recover finishes what was under way when the last process ended: contents
+// are fetched on, a step that says so is resumed, everything else is undone.
 func (e *Engine) recover() error {
-	var applying []*Change
-	err := e.db.View(func(tx *bolt.Tx) error {
-		return store.ForEach(tx.Bucket(changesBucket), func(_, v []byte, damaged error) error {
-			var c Change
-			if damaged == nil && json.Unmarshal(v, &c) == nil && c.State == wire.StateApplying {
-				applying = append(applying, &c)
-			}
-			return nil
-		})
-	})
-	if err != nil {
+	var unfinished []*Change
+	if err := e.each(func(c *Change) {
+		if !finished(c) {
+			unfinished = append(unfinished, c)
+		}
+	}); err != nil {
 		return fmt.Errorf("cannot read the changes: %w", err)
 	}
-	for _, c := range applying {
+	e.mu.Lock()
+	e.sweep()
+	e.mu.Unlock()
+	for _, c := range unfinished {
 		k, ok := e.kinds[c.Kind]
 		if !ok {
 			continue
 		}
-		if steps := k.Steps(); c.Started > 0 && c.Started <= len(steps) && steps[c.Started-1].Resume {
+		switch {
+		case c.State == stateFetching:
 			e.mu.Lock()
-			e.start(k, c.ChangeID)
-			for i := range c.Started {
-				e.running[string(key(c.Kind, c.ChangeID))].noReturn = e.running[string(key(c.Kind, c.ChangeID))].noReturn || steps[i].NoReturn
-			}
+			e.startFetch(k, c.ChangeID)
 			e.mu.Unlock()
-			continue
-		}
-		if err := e.undo(k, c, errPowerCut); err != nil {
-			e.o.Log.Error("an interrupted change could not be undone; it is tried again at the next start", describe(c), "err", err)
+		case c.State == wire.StateApplying:
+			e.recoverOne(k, c)
+		case c.Wanted != nil:
+			e.waiting[c.key()] = true
+			e.nudge()
 		}
 	}
 	return nil
+}
+
+// recoverOne resumes or undoes a change that was applying.
+func (e *Engine) recoverOne(k Kind, c *Change) {
+	steps := k.Steps()
+	resume, why := c.Started > 0 && c.Started <= len(steps) && steps[c.Started-1].Resume, error(errPowerCut)
+	if i, ok := k.(Interrupted); ok {
+		var cause error
+		if resume, cause = i.Interrupted(c); cause != nil {
+			why = cause
+		}
+	}
+	if c.Cancelled {
+		resume, why = false, errCancelled
+	}
+	if resume && c.Started > 0 && c.Started <= len(steps) {
+		e.mu.Lock()
+		r := e.start(k, c.ChangeID)
+		for _, s := range steps[:c.Started] {
+			r.noReturn = r.noReturn || s.NoReturn
+		}
+		e.mu.Unlock()
+		return
+	}
+	if err := e.undo(k, c, why); err != nil {
+		e.o.Log.Error("an interrupted change could not be undone; it is tried again at the next start", describe(c), "err", err)
+	}
 }

@@ -140,6 +140,12 @@ func refuse(why Refusal, more string) error {
 // Missed is the refusal of a content that came without a signature.
 func Missed() error { return refuse(Missing, "") }
 
+// Outdated is the refusal to apply what was overtaken: a newer content of its
+// kind and scope is in force.
+func Outdated(sequence, applied uint64) error {
+	return refuse(Stale, fmt.Sprintf(" (%d after %d)", sequence, applied))
+}
+
 // Verifier is a board's side.
 type Verifier struct {
 	Keys   Keys

@@ -21,11 +21,21 @@ func (kind) Codes() change.Codes {
 	return change.Codes{NotExist: errcode.WhitelistNotExist, Used: errcode.WhitelistUsed, Cancelled: errcode.WhitelistCancelled}
 }
 
-func (k kind) Check(c *change.Change) error { return k.list.Check([]byte(c.Content)) }
+func (k kind) Check(c *change.Change) error {
+	text, err := c.Bytes()
+	if err != nil {
+		return err
+	}
+	return k.list.Check(text)
+}
 
 func (k kind) Steps() []change.Step {
 	return []change.Step{{Name: "rows", DoTx: func(tx *bolt.Tx, c *change.Change) error {
-		return k.list.Apply(tx, []byte(c.Content), c.Base)
+		text, err := c.Bytes()
+		if err != nil {
+			return err
+		}
+		return k.list.Apply(tx, text, c.Base)
 	}}}
 }
 

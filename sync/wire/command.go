@@ -223,15 +223,24 @@ type ChangeResult struct {
 	At           int64  `json:"at"` // Unix s
 }
 
-// ChangeReport is the state of a change, as reply and as up/change.
+// ChangeReport is the state of a change, as reply and as up/change. While the
+// content is being fetched by url the state is empty and the step "download"; a
+// report with an empty state and a result says that the change could not be
+// staged and is not kept. While an apply waits the step is "waiting".
 type ChangeReport struct {
 	ChangeID string        `json:"change_id"`
 	Kind     string        `json:"kind"`
 	State    string        `json:"state"`
 	Step     string        `json:"step"`
-	Progress int           `json:"progress"` // 0–100
+	Reason   string        `json:"reason,omitempty"` // why it waits
+	Progress int           `json:"progress"`         // 0–100
 	Result   *ChangeResult `json:"result"`
 	Digest   string        `json:"digest"`
+}
+
+// ChangeList answers a query without a change_id: all changes of the kind.
+type ChangeList struct {
+	Changes []ChangeReport `json:"changes"`
 }
 
 // EventAck lets the board forget the events of ranges, both ends included.

@@ -1,0 +1,112 @@
+package change
+
+import (
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"gatehouse/sync/audit"
+	"gatehouse/sync/errcode"
+	"gatehouse/sync/signed"
+	"gatehouse/sync/store"
+	"gatehouse/sync/wire"
+)
+
+// Trust is what a kind's contents are verified with.
+type Trust struct {
+	Required bool        // the account's policy: a content without a signature is refused
+	Keys     signed.Keys // the account's; none: signatures are ignored unless Required
+	Scopes   []string    // the board's own: serial number and group
+}
+
+// sequences are the highest ones that were taken for a kind and scope.
+type sequences struct {
+	Staged  uint64 `json:"staged"`
+	Applied uint64 `json:"applied"`
+}
+
+func loadSequences(tx *bolt.Tx, kind, scope string) (s sequences, err error) {
+	_, err = store.GetJSON(tx.Bucket(sequencesBucket), key(kind, scope), &s)
+	return s, err
+}
+
+// verify checks a staged content's signature and takes its sequence, within tx.
+func (e *Engine) verify(tx *bolt.Tx, c *Change, s *wire.Signature) error {
+	trust := e.o.Trust(c.Kind)
+	if !trust.Required && (s == nil || len(trust.Keys) == 0) {
+		return nil
+	}
+	v := signed.Verifier{Keys: trust.Keys, Scopes: trust.Scopes, Now: e.o.Now, Last: func(kind, scope string) (uint64, error) {
+		last, err := loadSequences(tx, kind, scope)
+		return last.Staged, err
+	}}
+	h, err := v.Verify(c.Kind, c.Digest, c.Length, s)
+	if err != nil {
+		return err
+	}
+	c.Scope, c.Sequence = h.Scope, h.Sequence
+	last, err := loadSequences(tx, c.Kind, c.Scope)
+	if err != nil {
+		return err
+	}
+	last.Staged = h.Sequence
+	return store.PutJSON(tx.Bucket(sequencesBucket), key(c.Kind, c.Scope), last)
+}
+
+// stillTrusted checks again when a change is to be applied: the policy may have
+// come on since it was staged, and a newer one may have been applied.
+func (e *Engine) stillTrusted(tx *bolt.Tx, c *Change) error {
+	if c.Sequence == 0 {
+		if e.o.Trust(c.Kind).Required {
+			return signed.Missed()
+		}
+		return nil
+	}
+	last, err := loadSequences(tx, c.Kind, c.Scope)
+	if err != nil {
+		return err
+	}
+	if c.Sequence <= last.Applied {
+		return signed.Outdated(c.Sequence, last.Applied)
+	}
+	return nil
+}
+
+// markApplied takes the sequence of an applied change, within tx.
+func markApplied(tx *bolt.Tx, c *Change) error {
+	if c.Sequence == 0 {
+		return nil
+	}
+	last, err := loadSequences(tx, c.Kind, c.Scope)
+	if err != nil {
+		return err
+	}
+	last.Applied = max(last.Applied, c.Sequence)
+	return store.PutJSON(tx.Bucket(sequencesBucket), key(c.Kind, c.Scope), last)
+}
+
+// refusalEvery bounds how often a refused signature is reported up: whoever
+// sends bad ones in bulk must not fill the outbox. The audit has them all.
+const refusalEvery = time.Minute
+
+// refused puts a refused signature into the audit and, now and then, reports it.
+func (e *Engine) refused(tx *bolt.Tx, k Kind, c wire.ChangeCommand, why *errcode.Error) error {
+	if why.Code != errcode.AuthSignatureError {
+		return nil
+	}
+	now := e.o.Now()
+	e.o.Log.Warn("a change's signature is refused", "kind", k.Name(), "change", c.ChangeID, "why", why.Detail)
+	if err := audit.Put(tx, audit.Entry{At: now.Unix(), What: "refused", Kind: k.Name(), ChangeID: c.ChangeID, Code: int(why.Code), Detail: why.Detail}); err != nil {
+		return err
+	}
+	if now.Sub(e.refusals).Abs() < refusalEvery {
+		return nil
+	}
+	e.refusals = now
+	r := wire.ChangeReport{ChangeID: c.ChangeID, Kind: k.Name(), Digest: c.Digest,
+		Result: &wire.ChangeResult{ErrorCode: int(why.Code), ErrorMessage: why.Error(), At: now.Unix()}}
+	if known, err := e.load(tx, k.Name(), c.ChangeID); err == nil && known != nil {
+		r.State, r.Digest = known.State, known.Digest
+	}
+	return e.report(tx, r)
+}

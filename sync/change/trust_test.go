@@ -1,0 +1,96 @@
+package change
+
+import (
+	"crypto/ed25519"
+	"encoding/hex"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"gatehouse/sync/audit"
+	"gatehouse/sync/errcode"
+	"gatehouse/sync/signed"
+	"gatehouse/sync/wire"
+)
+
+func signingKey(seed string) (wire.Key, ed25519.PrivateKey) {
+	k := ed25519.NewKeyFromSeed([]byte(strings.Repeat(seed, ed25519.SeedSize)))
+	return wire.Key{KeyID: seed, PublicKey: hex.EncodeToString(k.Public().(ed25519.PublicKey)), Use: signed.UseChanges}, k
+}
+
+// With the policy on, what is not signed, not newer or not meant for this board
+// is refused with 1004, put into the audit and reported; older contents cannot
+// be applied over newer ones.
+func TestSignaturePolicy(t *testing.T) {
+	public, private := signingKey("a")
+	keys, err := signed.ParseKeys([]wire.Key{public})
+	if err != nil {
+		t.Fatal(err)
+	}
+	trust := Trust{Keys: keys, Scopes: []string{"sn", signed.GroupScope(7)}}
+	k := &fake{name: "fake", steps: []Step{inside(nil)}}
+	path := filepath.Join(t.TempDir(), "db")
+	now := time.Unix(1_795_400_000, 0)
+	o := Options{Trust: func(string) Trust { return trust }, Now: func() time.Time { return now }}
+	b := startWith(t, path, o, k)
+	stage := func(id, scope string, sequence uint64) errcode.Code {
+		t.Helper()
+		c := wire.ChangeCommand{OperatorType: wire.VerbStage, ChangeID: id, Content: content, Digest: Digest([]byte(content))}
+		if sequence > 0 {
+			s, err := signed.Sign(signed.Header{Kind: "fake", Scope: scope, Sequence: sequence, Digest: c.Digest, Length: int64(len(content)), KeyID: "a"}, private)
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Signature = s
+		}
+		_, code := b.send("fake", c)
+		return code
+	}
+	expect := func(what string, got, want errcode.Code) {
+		t.Helper()
+		if got != want {
+			t.Errorf("%s: %d, want %d", what, got, want)
+		}
+	}
+	const refused = errcode.AuthSignatureError
+	expect("unsigned, policy off", stage("u1", "", 0), 0)
+	expect("signed, policy off", stage("s5", "sn", 5), 0)
+	expect("older, policy off", stage("s4", "sn", 4), refused)
+	trust.Required = true
+	expect("unsigned", stage("u2", "", 0), refused)
+	expect("equal", stage("e5", "sn", 5), refused)
+	expect("another's", stage("x", "other", 9), refused)
+	expect("newer", stage("s6", "sn", 6), 0)
+	expect("the group has its own count", stage("g1", signed.GroupScope(7), 1), 0)
+	// Reported up, but not as often as somebody likes.
+	n := 0
+	for _, r := range b.reports {
+		if r.Result != nil && r.Result.ErrorCode == int(refused) {
+			n++
+		}
+	}
+	if n != 1 {
+		t.Errorf("%d refusals reported", n)
+	}
+	b.close() // the count survives
+	b = startWith(t, path, o, k)
+	defer b.close()
+	expect("again after a restart", stage("e6", "sn", 6), refused)
+	apply := func(id string) errcode.Code {
+		_, code := b.send("fake", wire.ChangeCommand{OperatorType: wire.VerbApply, ChangeID: id})
+		return code
+	}
+	expect("apply the newer one", apply("s6"), 0)
+	expect("then the older one", apply("s5"), refused)
+	expect("staged unsigned before the policy came", apply("u1"), refused)
+	expect("the group's", apply("g1"), 0)
+
+	list, err := audit.List(b.db, 100)
+	if err != nil || len(list) != 7 {
+		t.Errorf("%d entries in the audit, %v: %+v", len(list), err, list)
+	}
+	if e := list[len(list)-1]; e.What != "refused" || e.ChangeID != "s4" || e.Code != int(refused) || !strings.Contains(e.Detail, "not newer") {
+		t.Errorf("%+v", e)
+	}
+}
