@@ -109,6 +109,9 @@ func (e *Engine) sweep() {
 	}
 	for _, f := range entries {
 		name := f.Name()
+		if strings.HasPrefix(name, ".new-") && len(e.running) > 0 {
+			continue // a file that is being written
+		}
 		if used[name] || used[strings.TrimSuffix(strings.TrimSuffix(name, ".json"), ".part")] || e.fetching(name) {
 			continue
 		}

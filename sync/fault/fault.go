@@ -33,9 +33,7 @@ var Points = []string{
 	"change.report.sink",     // a report is in the outbox, and still in the queue
 	"store.file.written",     // a file is synced under its temporary name
 	"store.file.renamed",     // it has its name, the directory is not synced
-	"config.trial.begin",     // a new config is in force, on trial
-	"config.good.begin",      // before the last good config is written to its file
-	"outbox.commit.begin",    // before events are committed
+	"outbox.commit",          // within the transaction that stores events
 	"outbox.committed",       // behind it, before Put returns
 }
 

@@ -11,6 +11,7 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"gatehouse/sync/fault"
 	"gatehouse/sync/store"
 	"gatehouse/sync/wire"
 )
@@ -270,6 +271,7 @@ func (b *Outbox) tryRun(run []*pending) error {
 			}
 			slots = append(slots, slotOf(&stored[i], len(record)))
 		}
+		fault.Point("outbox.commit")
 		return nil
 	})
 	b.stored, b.slots = stored, slots
@@ -278,6 +280,7 @@ func (b *Outbox) tryRun(run []*pending) error {
 		b.removeWritten(stored)
 		return err
 	}
+	fault.Point("outbox.committed")
 	b.mu.Lock()
 	b.acked = b.acked[len(gone):]
 	if len(b.acked) == 0 {

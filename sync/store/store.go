@@ -30,6 +30,8 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 	bolterrors "go.etcd.io/bbolt/errors"
+
+	"gatehouse/sync/fault"
 )
 
 // ErrDamaged is a record whose CRC does not fit.
@@ -194,6 +196,7 @@ func Rename(from, to string) error {
 	if err := os.Rename(from, to); err != nil {
 		return err
 	}
+	fault.Point("store.file.renamed")
 	dir, err := os.Open(filepath.Dir(to))
 	if err != nil {
 		return err
@@ -213,6 +216,7 @@ func WriteFileAtomic(path string, data []byte, perm os.FileMode) error {
 	if err := errors.Join(err, f.Chmod(perm), f.Sync(), f.Close()); err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
+	fault.Point("store.file.written")
 	if err := Rename(f.Name(), path); err != nil {
 		return fmt.Errorf("cannot write %s: %w", path, err)
 	}
