@@ -316,7 +316,8 @@ func (b *Board) message(d decided) wire.IVSResult {
 	}
 	r.TriggerType, r.Direction, r.PlateID = triggerType(d.result), d.result.Direction, int64(d.result.Seq)
 	r.TimeUsed = int(time.Since(d.at).Microseconds())
-	m.Gatehouse = &wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason}
+	m.Gatehouse = &wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason, Listed: d.decision.Listed, Group: d.decision.Group,
+		Tolerated: d.decision.Tolerated, Alarm: d.decision.Alarm}
 	if d.decision.Opened {
 		r.GioOuts = []wire.RelayAction{{IONum: barrier.RaiseOutput, CtrlType: wire.RelayByWhitelist}}
 	}

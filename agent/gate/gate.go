@@ -18,7 +18,10 @@ import (
 
 // Lister is the whitelist; a *whitelist.List.
 type Lister interface {
-	Lookup(plate string, at time.Time) (*whitelist.Entry, whitelist.Verdict)
+	Lookup(plate string, at time.Time) (whitelist.Entry, whitelist.Verdict)
+	// Near finds the one row that differs from a reading in at most so many
+	// characters that are taken for one another; none where two rows do.
+	Near(reading string, most int, at time.Time) (whitelist.Entry, whitelist.Verdict)
 }
 
 // Matcher is the face library; a *faces.Library.
@@ -33,6 +36,7 @@ type Matcher interface {
 type Options struct {
 	MinPlateScore     float64 // 0–1
 	OpenByWhitelist   bool
+	Tolerance         int // characters of a plate that may be others of their confusable pairs, 0–2; 0: exact
 	OpenByFace        bool
 	MinFaceSimilarity float64 // 0–1, whatever FaceFalseAccept asks for
 	FaceFalseAccept   float64 // 0–1
@@ -44,8 +48,14 @@ type Options struct {
 type Decision struct {
 	Opened bool
 	Reason string // listed, not_listed, out_of_time, suspended, blacklisted, unsure, no_plate, face_known, face_not_live, face_unknown, switched_off, output_failed, commanded
-	Plate  string // the plate that decided
-	Faces  []Face // as the result's faces
+	Plate  string // the plate that decided, as it was read
+	Listed string // the row it was taken for; empty: in none
+	Group  string // of that row
+	// Tolerated says that the reading differs from the row by confusable characters.
+	Tolerated bool
+	// Alarm says that the plate is on the black list.
+	Alarm bool
+	Faces []Face // as the result's faces
 }
 
 // Face is whom a face belongs to.
@@ -100,19 +110,32 @@ func (g *Gate) decide(plates []link.Plate, now time.Time) Decision {
 		if p.Text == "" || !(p.Score >= g.o.MinPlateScore) { // also for a NaN
 			continue
 		}
-		_, verdict := g.list.Lookup(whitelist.Normalize(p.Text), now)
-		switch {
-		case verdict == whitelist.Blacklisted:
-			return Decision{Reason: verdict.String(), Plate: p.Text}
-		case d.Opened:
-		default:
-			d = Decision{Opened: verdict == whitelist.Listed, Reason: verdict.String(), Plate: p.Text}
+		one := g.look(p.Text, now)
+		if one.Alarm {
+			return one
+		}
+		if !d.Opened {
+			d = one
 		}
 	}
 	if d.Opened && !g.o.OpenByWhitelist {
 		d.Opened, d.Reason = false, "switched_off"
 	}
 	return d
+}
+
+// look asks the list about one plate; where tolerance is configured and the
+// reading itself is not listed, for the one row that it may have been.
+func (g *Gate) look(text string, now time.Time) Decision {
+	reading := whitelist.Normalize(text)
+	entry, verdict := g.list.Lookup(reading, now)
+	tolerated := false
+	if verdict == whitelist.NotListed && g.o.Tolerance > 0 {
+		entry, verdict = g.list.Near(reading, g.o.Tolerance, now)
+		tolerated = verdict != whitelist.NotListed
+	}
+	return Decision{Opened: verdict == whitelist.Listed, Reason: verdict.String(), Plate: text, Listed: entry.Plate, Group: entry.Group,
+		Tolerated: tolerated, Alarm: verdict == whitelist.Blacklisted}
 }
 
 // recognise opens for an enrolled face, unless a plate of the result is

@@ -3,6 +3,8 @@ package gate
 import (
 	"errors"
 	"math"
+	"reflect"
+	"strings"
 	"testing"
 	"time"
 
@@ -14,8 +16,19 @@ import (
 // list is a whitelist with fixed verdicts.
 type list map[string]whitelist.Verdict
 
-func (l list) Lookup(plate string, _ time.Time) (*whitelist.Entry, whitelist.Verdict) {
-	return nil, l[plate]
+func (l list) Lookup(plate string, _ time.Time) (whitelist.Entry, whitelist.Verdict) {
+	if l[plate] == whitelist.NotListed {
+		return whitelist.Entry{}, whitelist.NotListed
+	}
+	return whitelist.Entry{Plate: plate}, l[plate]
+}
+
+// Near knows that a row with an 8 may have been read with a B.
+func (l list) Near(reading string, most int, at time.Time) (whitelist.Entry, whitelist.Verdict) {
+	if most < 1 {
+		return whitelist.Entry{}, whitelist.NotListed
+	}
+	return l.Lookup(strings.ReplaceAll(reading, "B", "8"), at)
 }
 
 // nobody is an empty face library.
@@ -62,6 +75,32 @@ func TestDecisions(t *testing.T) {
 		d := g.Passage(&link.Result{Plates: c.plates}, time.Now(), time.Now())
 		if d.Opened != c.opened || d.Reason != c.reason || (driver.Position() == barrier.Opened) != c.opened || g.Status().Opened != driver.Raised() {
 			t.Errorf("%s: %+v, barrier open %v; want %v, %s", name, d, (driver.Position() == barrier.Opened), c.opened, c.reason)
+		}
+		driver.Close()
+	}
+}
+
+// Matching is exact unless tolerance is configured; then the decision shows
+// that it was used, and keeps what was read.
+func TestTolerance(t *testing.T) {
+	l := list{"川A88888": whitelist.Listed, "川A86666": whitelist.Blacklisted, "川A87777": whitelist.OutOfTime}
+	for _, c := range []struct {
+		reading   string
+		tolerance int
+		want      Decision
+	}{
+		{"川A88888", 1, Decision{Opened: true, Reason: "listed", Listed: "川A88888"}},
+		{"川AB8888", 0, Decision{Reason: "not_listed"}},
+		{"川AB8888", 1, Decision{Opened: true, Reason: "listed", Listed: "川A88888", Tolerated: true}},
+		{"川AB6666", 1, Decision{Reason: "blacklisted", Listed: "川A86666", Tolerated: true, Alarm: true}},
+		{"川AB7777", 1, Decision{Reason: "out_of_time", Listed: "川A87777", Tolerated: true}},
+		{"川AB9999", 1, Decision{Reason: "not_listed"}},
+	} {
+		driver := barrier.NewSoftware(time.Second)
+		g := New(l, nobody{}, driver, Options{MinPlateScore: 0.9, OpenByWhitelist: true, Tolerance: c.tolerance, Pulse: time.Second})
+		d := g.Passage(&link.Result{Plates: []link.Plate{plate(c.reading, 0.99)}}, time.Now(), time.Now())
+		if c.want.Plate = c.reading; !reflect.DeepEqual(d, c.want) || (driver.Position() == barrier.Opened) != c.want.Opened {
+			t.Errorf("%s within %d: %+v, want %+v", c.reading, c.tolerance, d, c.want)
 		}
 		driver.Close()
 	}

@@ -1,14 +1,19 @@
 package whitelist
 
 import (
+	"bytes"
+	"context"
+	"io"
+
 	bolt "go.etcd.io/bbolt"
 
 	"gatehouse/sync/change"
 	"gatehouse/sync/errcode"
 )
 
-// Kind is the whitelist as a kind of change: one step, in one transaction with
-// the change's state and result.
+// Kind is the whitelist as a kind of change, in two steps: the new set is
+// written beside the one in force, then put in its place in one transaction
+// with the change's result.
 func (l *List) Kind() change.Kind { return kind{l} }
 
 type kind struct{ list *List }
@@ -21,22 +26,35 @@ func (kind) Codes() change.Codes {
 	return change.Codes{NotExist: errcode.WhitelistNotExist, Used: errcode.WhitelistUsed, Cancelled: errcode.WhitelistCancelled}
 }
 
-func (k kind) Check(c *change.Change) error {
-	text, err := c.Bytes()
-	if err != nil {
-		return err
+// content gives a change's content from its beginning.
+func content(c *change.Change) func() (io.ReadCloser, error) {
+	return func() (io.ReadCloser, error) {
+		text, err := c.Bytes()
+		if err != nil {
+			return nil, err
+		}
+		return io.NopCloser(bytes.NewReader(text)), nil
 	}
-	return k.list.Check(text)
+}
+
+func (k kind) Check(c *change.Change) error {
+	_, err := checked(content(c), visitor{})
+	return err
 }
 
 func (k kind) Steps() []change.Step {
-	return []change.Step{{Name: "rows", DoTx: func(tx *bolt.Tx, c *change.Change) error {
-		text, err := c.Bytes()
-		if err != nil {
-			return err
-		}
-		return k.list.Apply(tx, text, c.Base)
-	}}}
+	return []change.Step{
+		{Name: "build", Resume: true,
+			Do: func(ctx context.Context, c *change.Change) error {
+				return k.list.Build(ctx, c.ChangeID, c.Base, content(c))
+			},
+			Undo: func(_ context.Context, c *change.Change) error { return k.list.Abandon(c.ChangeID) }},
+		{Name: "swap", Resume: true, NoReturn: true,
+			DoTx: func(tx *bolt.Tx, c *change.Change) (err error) {
+				c.SetDigest, err = k.list.Swap(tx, c.ChangeID, c.Base, content(c))
+				return err
+			}},
+	}
 }
 
-func (k kind) Committed() error { return k.list.Reload() }
+func (k kind) Committed() error { return k.list.Committed() }

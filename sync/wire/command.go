@@ -77,6 +77,10 @@ type WhitelistRecord struct {
 	VehicleCode    string `json:"vehicle_code,omitempty"`    // ≤ 32 characters
 	VehicleComment string `json:"vehicle_comment,omitempty"` // ≤ 64 bytes
 	CustomerID     int    `json:"customer_id,omitempty"`
+
+	// Ours; vendor clients neither send nor read them.
+	Group  string       `json:"group,omitempty"`  // a WhitelistGroup's name
+	Weekly []WeekWindow `json:"weekly,omitempty"` // valid within any of them; none: the whole week
 }
 
 // Row operations of white_list_operator.
@@ -236,6 +240,8 @@ type ChangeReport struct {
 	Progress int           `json:"progress"`         // 0–100
 	Result   *ChangeResult `json:"result"`
 	Digest   string        `json:"digest"`
+	// SetDigest names the whole set that the board has after a whitelist was used.
+	SetDigest string `json:"set_digest,omitempty"`
 }
 
 // ChangeList answers a query without a change_id: all changes of the kind.

@@ -138,6 +138,13 @@ type IVSResult struct {
 type DecisionReport struct {
 	Opened bool   `json:"opened"`
 	Reason string `json:"reason"` // e.g. listed, not_listed, out_of_time
+	// Listed is the whitelist's row that the plate was taken for, Group its group.
+	Listed string `json:"listed,omitempty"`
+	Group  string `json:"group,omitempty"`
+	// Tolerated says that the plate, which is told as it was read, differs from
+	// that row by characters that are taken for one another.
+	Tolerated bool `json:"tolerated,omitempty"`
+	Alarm     bool `json:"alarm,omitempty"` // the plate is on the black list
 }
 
 // SetTime fills the result's times: at by the board's clock, in its local zone.

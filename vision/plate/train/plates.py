@@ -83,7 +83,7 @@ def _double(c, upper, lower, color, dot=True):
         if dot and c.rng.random() < .9:
             c.dot(220 * w, 45 * h, c.rng.uniform(5, 8) * w, first)
     else:
-        side = c.rng.uniform(50, 90) * w
+        side = c.rng.uniform(72, 110) * w
         c.row(upper, side, c.width - side, 15 * h, 60 * h, first, gap=.25)
     pitch = 80 * 5 / len(lower)
     for i, char in enumerate(lower):

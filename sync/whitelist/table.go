@@ -1,0 +1,333 @@
+package whitelist
+
+import (
+	"encoding/json"
+	"fmt"
+	"hash/maphash"
+	"strings"
+	"time"
+
+	"gatehouse/sync/errcode"
+	"gatehouse/sync/wire"
+)
+
+// snapshot is an immutable set, made for the lookup: a row takes about 40 bytes
+// and none of them is a pointer that the garbage collector must follow. It is
+// cut into shards, so that a command for one row copies one part in 256.
+type snapshot struct {
+	version uint64 // of the transaction it was made in
+	rows    int
+	sum     Sum
+	shards  [shardCount]*shard
+	groups  []group // by number; 0 is no group
+}
+
+const shardCount = 256
+
+// group is what holds for the rows that name it. One that is named and not
+// described (yet, or any more) restricts nothing.
+type group struct {
+	name    string
+	known   bool
+	enabled bool
+	rule    rule
+	sum     Sum
+}
+
+// shard is a hash table with open addressing. A slot holds 16 bits of the hash
+// and the row's number plus one, 0 where it is free.
+type shard struct {
+	slots []uint32 // a power of two, at most half of them used
+	rows  []row
+	rules []rule
+	texts string // the plates, one behind the other
+}
+
+// maxShardRows is what 16 bits can number. With MaxRows rows a shard has 7,800
+// on average and, the hash being seeded by chance, never near this many.
+const maxShardRows = 1<<16 - 2
+
+// row is one plate of a shard.
+type row struct {
+	text  uint32 // where its plate begins
+	rule  uint32
+	group uint16
+	size  uint8 // bytes of its plate
+	flags uint8
+}
+
+const (
+	flagEnabled = 1 << iota
+	flagAlarm
+)
+
+var seed = maphash.MakeSeed()
+
+// place is where a hash belongs.
+func place(h uint64) (shard int, tag uint32) { return int(h >> 56), uint32(h>>40) & 0xffff }
+
+func (s *shard) plate(r *row) string { return s.texts[r.text : r.text+uint32(r.size)] }
+
+// find gives the row of a plate, or nil.
+func find[T string | []byte](s *shard, plate T, h uint64) *row {
+	if s == nil {
+		return nil
+	}
+	_, tag := place(h)
+	mask := uint64(len(s.slots) - 1)
+	for i := h & mask; ; i = (i + 1) & mask {
+		slot := s.slots[i]
+		if slot == 0 {
+			return nil
+		}
+		if slot>>16 == tag {
+			if r := &s.rows[slot&0xffff-1]; s.plate(r) == string(plate) {
+				return r
+			}
+		}
+	}
+}
+
+func (s *snapshot) lookup(plate string, at time.Time) (Entry, Verdict) {
+	return judge(s, plate, maphash.String(seed, plate), at)
+}
+
+// lookupBytes is lookup without a string.
+func (s *snapshot) lookupBytes(plate []byte, at time.Time) (Entry, Verdict) {
+	return judge(s, plate, maphash.Bytes(seed, plate), at)
+}
+
+func judge[T string | []byte](s *snapshot, plate T, h uint64, at time.Time) (Entry, Verdict) {
+	n, _ := place(h)
+	sh := s.shards[n]
+	r := find(sh, plate, h)
+	if r == nil {
+		return Entry{}, NotListed
+	}
+	g := &s.groups[r.group]
+	e := Entry{Plate: sh.plate(r), Group: g.name}
+	switch {
+	case r.flags&flagEnabled == 0 || g.known && !g.enabled:
+		return e, Suspended
+	case r.flags&flagAlarm != 0:
+		return e, Blacklisted
+	case !sh.rules[r.rule].holds(at) || g.known && !g.rule.holds(at):
+		return e, OutOfTime
+	}
+	return e, Listed
+}
+
+// builder makes a snapshot from all rows of a set, or one from another.
+type builder struct {
+	shards [shardCount]shardBuilder
+	groups []group
+	names  map[string]uint16
+	rows   int
+	sum    Sum
+}
+
+func newBuilder() *builder { return newBuilderFrom([]group{{}}) }
+
+func newBuilderFrom(groups []group) *builder {
+	b := &builder{groups: groups, names: map[string]uint16{}}
+	for i := 1; i < len(groups); i++ {
+		b.names[groups[i].name] = uint16(i)
+	}
+	return b
+}
+
+// number gives the group of a name, a new one where it was not named before.
+func (b *builder) number(name string) (uint16, error) {
+	if name == "" {
+		return 0, nil
+	}
+	n, ok := b.names[name]
+	if !ok {
+		if len(b.groups) > MaxGroups {
+			return 0, errcode.Param("group", fmt.Sprintf("is one of more than %d", MaxGroups))
+		}
+		n = uint16(len(b.groups))
+		b.groups, b.names[name] = append(b.groups, group{name: name}), n
+	}
+	return n, nil
+}
+
+// setGroup describes a group; value is its stored form.
+func (b *builder) setGroup(g wire.WhitelistGroup, value []byte, zone *time.Location) error {
+	u, err := checkGroup(&g, zone)
+	if err != nil {
+		return err
+	}
+	n, err := b.number(g.Name)
+	if err != nil {
+		return err
+	}
+	b.dropGroup(g.Name)
+	b.groups[n] = group{name: g.Name, known: true, enabled: g.Enable == 1, rule: u, sum: groupSum(value)}
+	b.sum = b.sum.plus(b.groups[n].sum)
+	return nil
+}
+
+// closeGroup has no row of a group pass: its description is lost.
+func (b *builder) closeGroup(name string) error {
+	n, err := b.number(name)
+	if err == nil {
+		b.groups[n] = group{name: name, known: true}
+	}
+	return err
+}
+
+// dropGroup forgets a group's description.
+func (b *builder) dropGroup(name string) {
+	if n, ok := b.names[name]; ok && b.groups[n].known {
+		b.sum = b.sum.minus(b.groups[n].sum)
+		b.groups[n] = group{name: name}
+	}
+}
+
+// add adds a row; value is its stored form. A plate must come once.
+func (b *builder) add(r wire.WhitelistRecord, value []byte, zone *time.Location) error {
+	u, err := check(&r, zone)
+	if err != nil {
+		return err
+	}
+	n, err := b.number(r.Group)
+	if err != nil {
+		return err
+	}
+	h := maphash.String(seed, r.Plate)
+	i, _ := place(h)
+	if err := b.shards[i].add(r.Plate, flags(&r), n, u); err != nil {
+		return err
+	}
+	b.rows++
+	b.sum = b.sum.plus(rowSum(value))
+	return nil
+}
+
+func flags(r *wire.WhitelistRecord) (f uint8) {
+	if r.Enable == 1 {
+		f |= flagEnabled
+	}
+	if r.NeedAlarm == 1 {
+		f |= flagAlarm
+	}
+	return f
+}
+
+// snapshot ends the building.
+func (b *builder) snapshot(version uint64) *snapshot {
+	s := &snapshot{version: version, rows: b.rows, sum: b.sum, groups: b.groups}
+	for i := range b.shards {
+		s.shards[i] = b.shards[i].shard()
+	}
+	return s
+}
+
+// shardBuilder makes a shard.
+type shardBuilder struct {
+	rows    []row
+	rules   []rule
+	numbers map[rule]uint32
+	texts   strings.Builder
+}
+
+func (b *shardBuilder) add(plate string, flags uint8, group uint16, u rule) error {
+	if len(b.rows) >= maxShardRows || len(plate) > maxPlate {
+		return errcode.New(errcode.RequestFailed, "The whitelist has too many rows!")
+	}
+	n, ok := b.numbers[u]
+	if !ok {
+		if b.numbers == nil {
+			b.numbers = map[rule]uint32{}
+		}
+		n = uint32(len(b.rules))
+		b.rules, b.numbers[u] = append(b.rules, u), n
+	}
+	b.rows = append(b.rows, row{text: uint32(b.texts.Len()), rule: n, group: group, size: uint8(len(plate)), flags: flags})
+	b.texts.WriteString(plate)
+	return nil
+}
+
+// shard gives the table, nil where there is no row; what was used to build it is let go.
+func (b *shardBuilder) shard() *shard {
+	if len(b.rows) == 0 {
+		return nil
+	}
+	size := 2
+	for size < 2*len(b.rows) {
+		size *= 2
+	}
+	s := &shard{slots: make([]uint32, size), rows: append(make([]row, 0, len(b.rows)), b.rows...),
+		rules: append(make([]rule, 0, len(b.rules)), b.rules...), texts: strings.Clone(b.texts.String())}
+	for n := range s.rows {
+		h := maphash.String(seed, s.plate(&s.rows[n]))
+		_, tag := place(h)
+		i := h & uint64(size-1)
+		for s.slots[i] != 0 {
+			i = (i + 1) & uint64(size-1)
+		}
+		s.slots[i] = tag<<16 | uint32(n+1)
+	}
+	*b = shardBuilder{}
+	return s
+}
+
+// edit is one row as it is to be, or to be gone.
+type edit struct {
+	plate string
+	value []byte // stored form; nil: removed
+}
+
+// apply gives the snapshot after edits of rows; groups and sum come from the
+// caller, who knows the old forms. Only the shards that the edits touch are copied.
+func (s *snapshot) apply(edits []edit, b *builder, zone *time.Location) (*snapshot, error) {
+	var touched [shardCount]map[string]bool
+	for _, e := range edits {
+		i, _ := place(maphash.String(seed, e.plate))
+		if touched[i] == nil {
+			touched[i] = map[string]bool{}
+		}
+		touched[i][e.plate] = true
+	}
+	for i, plates := range touched {
+		if old := s.shards[i]; plates != nil && old != nil {
+			for n := range old.rows {
+				r := &old.rows[n]
+				if plate := old.plate(r); !plates[plate] {
+					if err := b.shards[i].add(plate, r.flags, r.group, old.rules[r.rule]); err != nil {
+						return nil, err
+					}
+				}
+			}
+		}
+	}
+	for _, e := range edits {
+		if e.value == nil {
+			continue
+		}
+		var r wire.WhitelistRecord
+		if err := json.Unmarshal(e.value, &r); err != nil {
+			return nil, err
+		}
+		u, err := check(&r, zone)
+		if err != nil {
+			return nil, err
+		}
+		n, err := b.number(r.Group)
+		if err != nil {
+			return nil, err
+		}
+		i, _ := place(maphash.String(seed, e.plate))
+		if err := b.shards[i].add(e.plate, flags(&r), n, u); err != nil {
+			return nil, err
+		}
+	}
+	next := &snapshot{rows: b.rows, sum: b.sum, groups: b.groups, shards: s.shards}
+	for i, plates := range touched {
+		if plates != nil {
+			next.shards[i] = b.shards[i].shard()
+		}
+	}
+	return next, nil
+}
