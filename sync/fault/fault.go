@@ -31,6 +31,8 @@ var Points = []string{
 	"change.undo.begin",      // before steps are undone
 	"change.undo.done",       // undone, not yet recorded
 	"change.report.sink",     // a report is in the outbox, and still in the queue
+	"whitelist.batch",        // some rows of a new set are on disk
+	"whitelist.built",        // all of them, not yet in force
 	"store.file.written",     // a file is synced under its temporary name
 	"store.file.renamed",     // it has its name, the directory is not synced
 	"outbox.commit",          // within the transaction that stores events

@@ -11,6 +11,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"gatehouse/sync/errcode"
+	"gatehouse/sync/fault"
 	"gatehouse/sync/store"
 	"gatehouse/sync/wire"
 )
@@ -140,6 +141,7 @@ func (l *List) Build(ctx context.Context, id, base string, open func() (io.ReadC
 	if err != nil {
 		return err
 	}
+	fault.Point("whitelist.built")
 	l.built = &builtSet{built: b, snapshot: build.snapshot(0)}
 	return nil
 }
@@ -186,6 +188,7 @@ func (l *List) writeRows(ctx context.Context, set uint64, m *merge, build *build
 		if err != nil {
 			return fmt.Errorf("cannot write the new set: %w", err)
 		}
+		fault.Point("whitelist.batch")
 		for _, e := range list {
 			var r wire.WhitelistRecord
 			if err := json.Unmarshal(e.value, &r); err != nil {

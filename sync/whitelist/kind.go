@@ -1,9 +1,7 @@
 package whitelist
 
 import (
-	"bytes"
 	"context"
-	"io"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -18,7 +16,10 @@ func (l *List) Kind() change.Kind { return kind{l} }
 
 type kind struct{ list *List }
 
-var _ change.Kind = kind{}
+var (
+	_ change.Kind    = kind{}
+	_ change.Limiter = kind{}
+)
 
 func (kind) Name() string { return "whitelist" }
 
@@ -26,19 +27,11 @@ func (kind) Codes() change.Codes {
 	return change.Codes{NotExist: errcode.WhitelistNotExist, Used: errcode.WhitelistUsed, Cancelled: errcode.WhitelistCancelled}
 }
 
-// content gives a change's content from its beginning.
-func content(c *change.Change) func() (io.ReadCloser, error) {
-	return func() (io.ReadCloser, error) {
-		text, err := c.Bytes()
-		if err != nil {
-			return nil, err
-		}
-		return io.NopCloser(bytes.NewReader(text)), nil
-	}
-}
+// MaxLength is the longest content that is taken, in bytes.
+func (kind) MaxLength() int64 { return 1 << 30 }
 
 func (k kind) Check(c *change.Change) error {
-	_, err := checked(content(c), visitor{})
+	_, err := checked(c.Open, visitor{})
 	return err
 }
 
@@ -46,12 +39,12 @@ func (k kind) Steps() []change.Step {
 	return []change.Step{
 		{Name: "build", Resume: true,
 			Do: func(ctx context.Context, c *change.Change) error {
-				return k.list.Build(ctx, c.ChangeID, c.Base, content(c))
+				return k.list.Build(ctx, c.ChangeID, c.Base, c.Open)
 			},
 			Undo: func(_ context.Context, c *change.Change) error { return k.list.Abandon(c.ChangeID) }},
 		{Name: "swap", Resume: true, NoReturn: true,
 			DoTx: func(tx *bolt.Tx, c *change.Change) (err error) {
-				c.SetDigest, err = k.list.Swap(tx, c.ChangeID, c.Base, content(c))
+				c.SetDigest, err = k.list.Swap(tx, c.ChangeID, c.Base, c.Open)
 				return err
 			}},
 	}

@@ -19,8 +19,11 @@ import (
 	"gatehouse/sync/wire"
 )
 
-// plateOf is the i-th of many different plates.
-func plateOf(i int) string { return fmt.Sprintf("川A%c%c%03d", 'A'+i/1000%8, 'A'+i/8000, i%1000) }
+// plateOf is the i-th of a million different plates.
+func plateOf(i int) string {
+	const letters = "ABCDEFGHJKLMNPQRSTUVWXYZ"
+	return fmt.Sprintf("川%c%c%c%03d", letters[i/576_000], letters[i/24_000%24], letters[i/1000%24], i%1000)
+}
 
 // full is a replace with n rows in an order of chance; each third row has times.
 func full(n int, seed uint64) string {

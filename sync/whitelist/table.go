@@ -4,14 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"hash/maphash"
-	"strings"
+	"iter"
+	"slices"
 	"time"
 
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/wire"
 )
 
-// snapshot is an immutable set, made for the lookup: a row takes about 40 bytes
+// snapshot is an immutable set, made for the lookup: a row takes about 30 bytes
 // and none of them is a pointer that the garbage collector must follow. It is
 // cut into shards, so that a command for one row copies one part in 256.
 type snapshot struct {
@@ -34,25 +35,28 @@ type group struct {
 	sum     Sum
 }
 
-// shard is a hash table with open addressing. A slot holds 16 bits of the hash
-// and the row's number plus one, 0 where it is free.
+// shard is a hash table with open addressing. A slot holds 8 bits of the hash
+// and where the row begins plus one, 0 where it is free. A row is its head and
+// its plate, so that a lookup touches two places of the memory.
 type shard struct {
 	slots []uint32 // a power of two, at most half of them used
-	rows  []row
+	data  string   // rows, one behind the other
+	rows  int
 	rules []rule
-	texts string // the plates, one behind the other
 }
 
-// maxShardRows is what 16 bits can number. With MaxRows rows a shard has 7,800
-// on average and, the hash being seeded by chance, never near this many.
-const maxShardRows = 1<<16 - 2
+// A row's head: the plate's length, flags, group and rule (big endian).
+const headSize = 8
+
+// maxShardData is what 24 bits can address. With MaxRows rows a shard has
+// 160 KiB on average and, the hash being seeded by chance, never near this many.
+const maxShardData = 1<<24 - 1024
 
 // row is one plate of a shard.
 type row struct {
-	text  uint32 // where its plate begins
+	plate string
 	rule  uint32
 	group uint16
-	size  uint8 // bytes of its plate
 	flags uint8
 }
 
@@ -61,28 +65,49 @@ const (
 	flagAlarm
 )
 
+// at reads the row that begins at i; next is where the one behind it does.
+func (s *shard) at(i int) (r row, next int) {
+	h := s.data[i : i+headSize]
+	next = i + headSize + int(h[0])
+	return row{plate: s.data[i+headSize : next], flags: h[1], group: uint16(h[2])<<8 | uint16(h[3]),
+		rule: uint32(h[4])<<24 | uint32(h[5])<<16 | uint32(h[6])<<8 | uint32(h[7])}, next
+}
+
+// all gives the rows in order.
+func (s *shard) all() iter.Seq[row] {
+	return func(yield func(row) bool) {
+		if s == nil {
+			return
+		}
+		for i := 0; i < len(s.data); {
+			var r row
+			if r, i = s.at(i); !yield(r) {
+				return
+			}
+		}
+	}
+}
+
 var seed = maphash.MakeSeed()
 
 // place is where a hash belongs.
-func place(h uint64) (shard int, tag uint32) { return int(h >> 56), uint32(h>>40) & 0xffff }
+func place(h uint64) (shard int, tag uint32) { return int(h >> 56), uint32(h>>48) & 0xff }
 
-func (s *shard) plate(r *row) string { return s.texts[r.text : r.text+uint32(r.size)] }
-
-// find gives the row of a plate, or nil.
-func find[T string | []byte](s *shard, plate T, h uint64) *row {
+// find gives the row of a plate; ok is false where there is none.
+func find[T string | []byte](s *shard, plate T, h uint64) (r row, ok bool) {
 	if s == nil {
-		return nil
+		return r, false
 	}
 	_, tag := place(h)
 	mask := uint64(len(s.slots) - 1)
 	for i := h & mask; ; i = (i + 1) & mask {
 		slot := s.slots[i]
 		if slot == 0 {
-			return nil
+			return r, false
 		}
-		if slot>>16 == tag {
-			if r := &s.rows[slot&0xffff-1]; s.plate(r) == string(plate) {
-				return r
+		if slot>>24 == tag {
+			if r, _ = s.at(int(slot&0xffffff) - 1); r.plate == string(plate) {
+				return r, true
 			}
 		}
 	}
@@ -100,12 +125,12 @@ func (s *snapshot) lookupBytes(plate []byte, at time.Time) (Entry, Verdict) {
 func judge[T string | []byte](s *snapshot, plate T, h uint64, at time.Time) (Entry, Verdict) {
 	n, _ := place(h)
 	sh := s.shards[n]
-	r := find(sh, plate, h)
-	if r == nil {
+	r, ok := find(sh, plate, h)
+	if !ok {
 		return Entry{}, NotListed
 	}
 	g := &s.groups[r.group]
-	e := Entry{Plate: sh.plate(r), Group: g.name}
+	e := Entry{Plate: r.plate, Group: g.name}
 	switch {
 	case r.flags&flagEnabled == 0 || g.known && !g.enabled:
 		return e, Suspended
@@ -226,14 +251,14 @@ func (b *builder) snapshot(version uint64) *snapshot {
 
 // shardBuilder makes a shard.
 type shardBuilder struct {
-	rows    []row
+	data    []byte
+	rows    int
 	rules   []rule
 	numbers map[rule]uint32
-	texts   strings.Builder
 }
 
 func (b *shardBuilder) add(plate string, flags uint8, group uint16, u rule) error {
-	if len(b.rows) >= maxShardRows || len(plate) > maxPlate {
+	if len(b.data) >= maxShardData || len(plate) > maxPlate {
 		return errcode.New(errcode.RequestFailed, "The whitelist has too many rows!")
 	}
 	n, ok := b.numbers[u]
@@ -244,30 +269,32 @@ func (b *shardBuilder) add(plate string, flags uint8, group uint16, u rule) erro
 		n = uint32(len(b.rules))
 		b.rules, b.numbers[u] = append(b.rules, u), n
 	}
-	b.rows = append(b.rows, row{text: uint32(b.texts.Len()), rule: n, group: group, size: uint8(len(plate)), flags: flags})
-	b.texts.WriteString(plate)
+	b.data = append(b.data, byte(len(plate)), flags, byte(group>>8), byte(group), byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+	b.data = append(b.data, plate...)
+	b.rows++
 	return nil
 }
 
 // shard gives the table, nil where there is no row; what was used to build it is let go.
 func (b *shardBuilder) shard() *shard {
-	if len(b.rows) == 0 {
+	if b.rows == 0 {
 		return nil
 	}
 	size := 2
-	for size < 2*len(b.rows) {
+	for size < 2*b.rows {
 		size *= 2
 	}
-	s := &shard{slots: make([]uint32, size), rows: append(make([]row, 0, len(b.rows)), b.rows...),
-		rules: append(make([]rule, 0, len(b.rules)), b.rules...), texts: strings.Clone(b.texts.String())}
-	for n := range s.rows {
-		h := maphash.String(seed, s.plate(&s.rows[n]))
+	s := &shard{slots: make([]uint32, size), data: string(b.data), rows: b.rows, rules: slices.Clip(slices.Clone(b.rules))}
+	for at := 0; at < len(s.data); {
+		r, next := s.at(at)
+		h := maphash.String(seed, r.plate)
 		_, tag := place(h)
 		i := h & uint64(size-1)
 		for s.slots[i] != 0 {
 			i = (i + 1) & uint64(size-1)
 		}
-		s.slots[i] = tag<<16 | uint32(n+1)
+		s.slots[i] = tag<<24 | uint32(at+1)
+		at = next
 	}
 	*b = shardBuilder{}
 	return s
@@ -291,14 +318,15 @@ func (s *snapshot) apply(edits []edit, b *builder, zone *time.Location) (*snapsh
 		touched[i][e.plate] = true
 	}
 	for i, plates := range touched {
-		if old := s.shards[i]; plates != nil && old != nil {
-			for n := range old.rows {
-				r := &old.rows[n]
-				if plate := old.plate(r); !plates[plate] {
-					if err := b.shards[i].add(plate, r.flags, r.group, old.rules[r.rule]); err != nil {
-						return nil, err
-					}
-				}
+		if plates == nil {
+			continue
+		}
+		for r := range s.shards[i].all() {
+			if plates[r.plate] {
+				continue
+			}
+			if err := b.shards[i].add(r.plate, r.flags, r.group, s.shards[i].rules[r.rule]); err != nil {
+				return nil, err
 			}
 		}
 	}

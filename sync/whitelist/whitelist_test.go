@@ -295,18 +295,11 @@ func same(t *testing.T, l *List) {
 	}
 	a, b := l.snapshot.Load(), again.snapshot.Load()
 	for i := range a.shards {
-		n := 0
-		if b.shards[i] != nil {
-			n = len(b.shards[i].rows)
-		}
-		if a.shards[i] == nil && n > 0 || a.shards[i] != nil && n != len(a.shards[i].rows) {
+		if (a.shards[i] == nil) != (b.shards[i] == nil) || a.shards[i] != nil && a.shards[i].rows != b.shards[i].rows {
 			t.Fatalf("shard %d differs", i)
 		}
-		if a.shards[i] == nil {
-			continue
-		}
-		for j := range a.shards[i].rows {
-			plate := a.shards[i].plate(&a.shards[i].rows[j])
+		for r := range a.shards[i].all() {
+			plate := r.plate
 			now := time.Date(2026, 11, 25, 12, 0, 0, 0, zone)
 			ea, va := l.Lookup(plate, now)
 			if eb, vb := again.Lookup(plate, now); ea != eb || va != vb || va == NotListed {
