@@ -51,10 +51,11 @@ type Plate struct {
 	Text       string    `json:"text"`
 	Score      float64   `json:"score"` // probability that the whole text is right, 0–1
 	CharScores []float64 `json:"char_scores,omitempty"`
-	Kind       string    `json:"kind"`       // as in the evaluation sets: cn_blue, …
-	Color      string    `json:"color"`      // blue, yellow, white, black, green, unknown
-	Type       int       `json:"type"`       // vendor-mqtt.md, 6.2
-	ColorType  int       `json:"color_type"` // vendor-mqtt.md, 6.1
+	Country    string    `json:"country,omitempty"` // ISO 3166, where an overseas number tells
+	Kind       string    `json:"kind"`              // as in the evaluation sets: cn_blue, …
+	Color      string    `json:"color"`             // blue, yellow, white, black, green, unknown
+	Type       int       `json:"type"`              // vendor-mqtt.md, 6.2
+	ColorType  int       `json:"color_type"`        // vendor-mqtt.md, 6.1
 	Box        Box       `json:"box"`
 	Corners    [4]Point  `json:"corners"` // clockwise from the plate's own top left
 }

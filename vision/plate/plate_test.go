@@ -1,33 +1,43 @@
 package plate
 
 import (
+	"math"
 	"testing"
 
 	"gatehouse/vision/plate/quad"
 	"gatehouse/vision/plate/text"
 )
 
-func TestElect(t *testing.T) {
-	reading := func(number string, form text.Form, score float64) vote {
-		return vote{reading: text.Reading{Number: number, Form: form}, rows: 1, score: score}
+func TestBestOfATally(t *testing.T) {
+	reading := func(number string, form text.Form, p float64) text.Reading {
+		return text.Reading{Number: number, Form: form, Log: math.Log(p)}
 	}
+	blue, white := ground{color: "blue"}, ground{color: "white", dark: true}
 	for name, c := range map[string]struct {
-		votes   []vote
-		foreign float64
-		want    string
-		least   float64
-		most    float64
+		cuts   [][]text.Reading
+		ground ground
+		away   bool
+		want   string
 	}{
-		"the more probable mainland number":        {[]vote{reading("川A1", text.Standard, .3), reading("川A2", text.Standard, .6)}, .135, "川A2", .6, .6},
-		"a foreign number without a rival":         {[]vote{reading("LS15EBC", text.Overseas, .9)}, .135, "LS15EBC", .9, .9},
-		"a foreign number against a weak rival":    {[]vote{reading("LS15EBC", text.Overseas, .9), reading("京A1", text.Standard, .01)}, .135, "LS15EBC", .8, .89},
-		"a foreign number against a strong rival":  {[]vote{reading("A12345", text.Overseas, .9), reading("京A12345", text.Standard, .2)}, .135, "京A12345", .2, .2},
-		"a foreign number on a mainland ground":    {[]vote{reading("A12345", text.Overseas, .9), reading("京A12345", text.Standard, .02)}, .01, "京A12345", .02, .02},
-		"nothing at all is no number and no score": {nil, .135, "", 0, 0},
+		"the more probable mainland number":     {[][]text.Reading{{reading("川A1", text.Standard, .3)}, {reading("川A2", text.Standard, .6)}}, blue, false, "川A2"},
+		"the number that most cuts read":        {[][]text.Reading{{reading("川A1", text.Standard, .4)}, {reading("川A2", text.Standard, .6)}, {reading("川A1", text.Standard, .5)}}, blue, false, "川A1"},
+		"a second choice that is everybody's":   {[][]text.Reading{{reading("川A1", text.Standard, .5), reading("川A2", text.Standard, .45)}, {reading("川A3", text.Standard, .5), reading("川A2", text.Standard, .45)}}, blue, false, "川A2"},
+		"a foreign number without a rival":      {[][]text.Reading{{reading("LS15EBC", text.Overseas, .9)}}, white, false, "LS15EBC"},
+		"a foreign number, a weak rival":        {[][]text.Reading{{reading("LS15EBC", text.Overseas, .9), reading("京A1", text.Standard, .01)}}, white, false, "LS15EBC"},
+		"a foreign number, a strong rival":      {[][]text.Reading{{reading("A12345", text.Overseas, .9), reading("京A12345", text.Standard, .2)}}, white, false, "京A12345"},
+		"a foreign number on a mainland ground": {[][]text.Reading{{reading("A12345", text.Overseas, .9), reading("京A12345", text.Standard, .02)}}, blue, false, "京A12345"},
+		"a foreign number where it is at home":  {[][]text.Reading{{reading("A12345", text.Overseas, .5), reading("京A12345", text.Standard, .4)}}, white, true, "A12345"},
+		"a green number on blue":                {[][]text.Reading{{reading("京AD12345", text.GreenSmall, .6), reading("京A12345", text.Standard, .3)}}, blue, false, "京A12345"},
+		"nothing at all is no number":           {nil, blue, false, ""},
 	} {
-		got, ok := elect(c.votes, c.foreign)
-		if got.reading.Number != c.want || got.score < c.least || got.score > c.most || ok != (c.want != "") {
-			t.Errorf("%s: %+v %v", name, got, ok)
+		var tl tally
+		tl.reset(1)
+		for _, all := range c.cuts {
+			tl.add(ppocr, all, nil)
+		}
+		e, ok, err := tl.evidence(weighing{c.ground, c.ground.foreign(), !c.away})
+		if e.reading.Number != c.want || ok != (c.want != "") || err != nil {
+			t.Errorf("%s: %+v %v %v", name, e, ok, err)
 		}
 	}
 }
@@ -50,15 +60,15 @@ func TestGround(t *testing.T) {
 	}{
 		"white on blue":                 {hsv([4]int{70, 112, 200, 140}, [4]int{30, 0, 10, 230}), "blue", false},
 		"black on a bluish white":       {hsv([4]int{70, 112, 60, 220}, [4]int{30, 112, 20, 30}), "blue", true},
-		"black on yellow":               {hsv([4]int{70, 22, 200, 220}, [4]int{30, 0, 20, 30}), "yellow", false},
-		"black on green":                {hsv([4]int{70, 70, 120, 200}, [4]int{30, 0, 20, 30}), "green", false},
+		"black on yellow":               {hsv([4]int{70, 22, 200, 220}, [4]int{30, 0, 20, 30}), "yellow", true},
+		"black on green":                {hsv([4]int{70, 70, 120, 200}, [4]int{30, 0, 20, 30}), "green", true},
 		"black on white":                {hsv([4]int{70, 20, 15, 230}, [4]int{30, 20, 20, 30}), "white", true},
 		"white on black":                {hsv([4]int{70, 20, 30, 30}, [4]int{30, 20, 15, 230}), "black", false},
-		"infrared, which has no colour": {hsv([4]int{70, 0, 0, 200}, [4]int{30, 0, 0, 40}), "unknown", false},
+		"infrared, which has no colour": {hsv([4]int{70, 0, 0, 200}, [4]int{30, 0, 0, 40}), "unknown", true},
 		"no pixels":                     {nil, "unknown", false},
 	} {
-		if got, dark := ground(c.pixels); got != c.want || dark != c.dark {
-			t.Errorf("%s: %s, dark characters %v", name, got, dark)
+		if got := groundOf(c.pixels); got != (ground{c.want, c.dark}) {
+			t.Errorf("%s: %+v", name, got)
 		}
 	}
 }

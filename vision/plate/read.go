@@ -1,194 +1,214 @@
 package plate
 
 import (
-	"image"
-	"math"
-	"os"
-	"path/filepath"
-
 	"gocv.io/x/gocv"
 
-	"gatehouse/vision/nn"
-	"gatehouse/vision/plate/quad"
 	"gatehouse/vision/plate/text"
 	"gatehouse/vision/warp"
 )
 
-const (
-	lineHeight = 48
-	lineWidth  = 160
+// margins are read with a plate; the second and third only where the first
+// leaves doubt. cutMargins are for pictures that someone has cut out: there is
+// nothing around the plate.
+var (
+	margins    = [][2]float64{{0, 0}, {.04, .12}, {.08, .05}}
+	cutMargins = [][2]float64{{0, 0}, {-.02, -.04}, {.02, .04}}
 )
 
-// margins are fractions of the plate's width and height that are read with
-// it: the corners are never exact, and one of the readings mostly fits.
-var margins = [][2]float64{{0, 0}, {.04, .12}, {.08, .05}}
+// splits are the places where two rows may part, as fractions of the height.
+// Mainland plates have it at 40 %, others in the middle.
+var splits = []float64{.42, .38, .46, .50}
 
-// cutMargins are for pictures that someone has cut out: there is nothing
-// around the plate.
-var cutMargins = [][2]float64{{0, 0}, {-.02, -.04}, {.02, .04}}
+// sure is the mean probability from which on a recogniser needs no further cut.
+const sure = 0.97
 
-// reader turns a plate's picture into character probabilities and those into
-// numbers.
-type reader struct {
-	net     *nn.Net
-	decoder *text.Decoder
-	cut     *warp.Cutter
-	line    gocv.Mat
-	joined  gocv.Mat
+// evidence is what is known of the best number: what the confidence is
+// calculated from.
+type evidence struct {
+	reading text.Reading
+	rows    int
+	shares  [engines]float64 // mean probability of the number with each recogniser
+	tops    [engines]float64 // share of the cuts whose likeliest number it is
+	read    [engines]bool    // whether the recogniser has read at all
+	weight  float64          // with how rare such a number is
+	rival   float64          // of the next number
 }
 
-func newReader(dir string, cut *warp.Cutter) (*reader, error) {
-	keys, err := os.ReadFile(filepath.Join(dir, "plate_keys.txt"))
+// reader turns a plate's picture into the likeliest number.
+type reader struct {
+	engines [engines]*engine
+	lines   *liner
+	tallies [5]tally // one row, and two rows at every split; kept for their buffers
+	used    int
+}
+
+func newReader(dir string, o Options, cut *warp.Cutter) (*reader, error) {
+	all, err := newEngines(dir, o)
 	if err != nil {
 		return nil, err
 	}
-	decoder, err := text.NewDecoder(string(keys))
-	if err != nil {
-		return nil, err
-	}
-	net, err := nn.Load(dir, "plate_read.onnx", nn.Input{Size: image.Pt(lineWidth, lineHeight), Mean: 127.5, Scale: 1 / 127.5})
-	if err != nil {
-		return nil, err
-	}
-	return &reader{net: net, decoder: decoder, cut: cut, line: gocv.NewMat(), joined: gocv.NewMat()}, nil
+	return &reader{engines: all, lines: newLiner(cut)}, nil
 }
 
 func (r *reader) close() {
-	r.net.Close()
-	_ = r.line.Close()
-	_ = r.joined.Close()
+	closeEngines(r.engines)
+	r.lines.close()
 }
 
-// vote is what the readings at all margins say together about one number.
-type vote struct {
-	reading text.Reading
-	rows    int
-	score   float64 // mean of the number's probability over the margins
+// home reports whether mainland numbers are the expected ones.
+func (r *reader) home() bool {
+	for _, e := range r.engines {
+		if e != nil {
+			return e.decoder.Home()
+		}
+	}
+	return true
+}
+
+// first is the recogniser that looks for the best cut.
+func (r *reader) first() int {
+	if r.engines[small] != nil {
+		return small
+	}
+	return ppocr
 }
 
 // read returns the most probable number; ok is false where nothing was read.
-// Foreign is how much rarer plates from abroad are than mainland ones.
-func (r *reader) read(picture gocv.Mat, c Candidate, foreign float64) (best vote, ok bool, err error) {
+func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, ok bool, err error) {
+	w := weighing{g, g.foreign(), r.home()}
+	r.used = 0
 	width, height := c.Quad.Size()
-	rows := []int{1}
-	if c.Rows == 2 || width < 2.2*height {
-		rows = []int{1, 2}
+	layouts := []int{1}
+	switch {
+	case c.Rows == 2:
+		layouts = []int{2, 1}
+	case width < 2.2*height:
+		layouts = []int{1, 2}
 	}
-	for _, n := range rows {
-		v, found, err := r.vote(picture, c, n, foreign)
+	var chosen *tally
+	var split float64
+	var most float64
+	for _, rows := range layouts {
+		t, at, err := r.explore(picture, c, rows, w)
 		if err != nil {
 			return best, false, err
 		}
-		if found && (!ok || v.score > best.score) {
-			best, ok = v, true
+		if _, weight, _ := t.best(w); weight > most {
+			chosen, split, most = t, at, weight
+		}
+		if most > sure {
+			break // no other layout can say more
 		}
 	}
-	return best, ok, nil
+	if chosen == nil {
+		return best, false, nil
+	}
+	if err := r.confirm(picture, c, chosen, split, w); err != nil {
+		return best, false, err
+	}
+	return chosen.evidence(w)
 }
 
-// vote reads the plate at every margin and adds up what each number got.
-func (r *reader) vote(picture gocv.Mat, c Candidate, rows int, foreign float64) (best vote, ok bool, err error) {
-	var votes []vote
-	read := 0
-	add := func(reading text.Reading, found bool) {
-		if !found {
-			return
-		}
-		p := math.Exp(reading.Log)
-		for i := range votes {
-			if votes[i].reading.Number == reading.Number && votes[i].reading.Form == reading.Form {
-				votes[i].score += p
-				return
-			}
-		}
-		votes = append(votes, vote{reading, rows, p})
+// evidence of the tally's best number.
+func (t *tally) evidence(w weighing) (e evidence, ok bool, err error) {
+	at, weight, rival := t.best(w)
+	if at < 0 {
+		return e, false, nil
 	}
+	h := &t.found[at]
+	e = evidence{reading: h.reading, rows: t.rows, weight: weight, rival: rival}
+	for i := range engines {
+		if e.read[i] = t.cuts[i] > 0; e.read[i] {
+			e.shares[i], e.tops[i] = t.share(h, i), float64(h.tops[i])/float64(t.cuts[i])
+		}
+	}
+	return e, true, nil
+}
+
+// fresh is an empty tally that lives until the next read.
+func (r *reader) fresh(rows int) *tally {
+	t := &r.tallies[r.used]
+	r.used++
+	t.reset(rows)
+	return t
+}
+
+// explore has the first recogniser read one layout: one row at all margins, or
+// two rows at all places where they may part and then the best one at all margins.
+func (r *reader) explore(picture gocv.Mat, c Candidate, rows int, w weighing) (best *tally, split float64, err error) {
+	engine := r.first()
+	if rows == 1 {
+		best = r.fresh(1)
+		return best, 0, r.atMargins(picture, c, best, engine, 0, 0, w)
+	}
+	var most float64
+	for _, at := range splits {
+		t := r.fresh(2)
+		if err := r.count(picture, c, t, engine, cut{split: at}); err != nil {
+			return nil, 0, err
+		}
+		if _, weight, _ := t.best(w); best == nil || weight > most {
+			best, split, most = t, at, weight
+		}
+		if most > sure {
+			break
+		}
+	}
+	return best, split, r.atMargins(picture, c, best, engine, split, 1, w)
+}
+
+// confirm has the other recogniser read the chosen layout.
+func (r *reader) confirm(picture gocv.Mat, c Candidate, t *tally, split float64, w weighing) error {
+	if r.first() == ppocr || r.engines[ppocr] == nil {
+		return nil
+	}
+	return r.atMargins(picture, c, t, ppocr, split, 0, w)
+}
+
+// atMargins reads at all margins from one on, or until two cuts agree surely.
+func (r *reader) atMargins(picture gocv.Mat, c Candidate, t *tally, engine int, split float64, from int, w weighing) error {
 	around := margins
 	if c.cut {
 		around = cutMargins
 	}
-	for _, margin := range around {
-		line, ok := r.rectify(picture, c.Quad.Grow(margin[0], margin[1]), rows)
-		if !ok {
+	for i, m := range around {
+		if i < from {
 			continue
 		}
-		steps, err := r.net.Run(line)
-		if err != nil {
-			return best, false, err
+		if i > 0 && t.agreed(engine, i, w) {
+			break
 		}
-		read++
-		mainland, ok := r.decoder.Mainland(steps)
-		add(mainland, ok)
-		if ok && mainland.Log > math.Log(agreed) {
-			if read == 2 && votes[0].score > 2*agreed {
-				break // both agree: the first vote is this number's
-			}
-			continue // hardly anything is left for a number from abroad
+		if err := r.count(picture, c, t, engine, cut{m[0], m[1], split}); err != nil {
+			return err
 		}
-		add(r.decoder.Overseas(steps))
 	}
-	for i := range votes {
-		votes[i].score /= float64(read)
-	}
-	best, ok = elect(votes, foreign)
-	return best, ok, nil
+	return nil
 }
 
-// agreed is the mean probability from which on two equal readings make a third
-// one needless.
-const agreed = 0.97
-
-// elect picks the most probable number. A foreign one must outdo the best
-// mainland one by the prior, and is only as sure as it does.
-func elect(votes []vote, foreign float64) (best vote, ok bool) {
-	var mainland, overseas vote
-	for _, v := range votes {
-		if to := &mainland; v.reading.Form == text.Overseas {
-			if v.score > overseas.score {
-				overseas = v
-			}
-		} else if v.score > to.score {
-			*to = v
-		}
+// agreed tells, after n cuts, whether a recogniser needs no more: two cuts that
+// are sure of one number, or one that is sure of what the other recogniser says.
+func (t *tally) agreed(engine, n int, w weighing) bool {
+	at, _, _ := t.best(w)
+	if at < 0 || t.share(&t.found[at], engine) < sure {
+		return false
 	}
-	if weighted := overseas.score * foreign; weighted > mainland.score {
-		overseas.score *= weighted / (weighted + mainland.score)
-		return overseas, true
+	if n >= 2 {
+		return true
 	}
-	return mainland, mainland.score > 0
+	other := engines - 1 - engine
+	return t.cuts[other] > 0 && t.share(&t.found[at], other) > sure
 }
 
-// rectify makes one line of characters of the plate, as the reader wants it.
-// Two rows are put side by side.
-func (r *reader) rectify(picture gocv.Mat, q quad.Quad, rows int) (gocv.Mat, bool) {
-	width, height := q.Size()
-	high := lineHeight * rows
-	size := image.Pt(min(8*high, max(16, int(math.Round(float64(high)*width/max(1, height))))), high)
-	flat, ok := r.cut.Cut(picture, q, warp.Whole(size), size, gocv.InterpolationCubic)
+// count reads one cut.
+func (r *reader) count(picture gocv.Mat, c Candidate, t *tally, engine int, k cut) error {
+	line, ok := r.lines.make(picture, c.Quad, k)
 	if !ok {
-		return r.line, false
+		return nil
 	}
-	if rows == 1 {
-		gocv.Resize(flat, &r.line, image.Pt(lineWidth, lineHeight), 0, 0, gocv.InterpolationLinear)
-		return r.line, true
+	mainland, overseas, err := r.engines[engine].read(line)
+	if err != nil {
+		return err
 	}
-	upper := flat.Region(image.Rect(size.X*15/100, 0, size.X*85/100, size.Y*42/100))
-	lower := flat.Region(image.Rect(0, size.Y*38/100, size.X, size.Y))
-	defer upper.Close() //nolint:errcheck // a Mat's Close always returns nil
-	defer lower.Close() //nolint:errcheck // as above
-	const left, right = 64, 110
-	if r.joined.Cols() != left+right {
-		_ = r.joined.Close()
-		r.joined = gocv.NewMatWithSize(lineHeight, left+right, gocv.MatTypeCV8UC3)
-	}
-	for _, part := range []struct {
-		from gocv.Mat
-		x, w int
-	}{{upper, 0, left}, {lower, left, right}} {
-		to := r.joined.Region(image.Rect(part.x, 0, part.x+part.w, lineHeight))
-		gocv.Resize(part.from, &to, image.Pt(part.w, lineHeight), 0, 0, gocv.InterpolationLinear)
-		_ = to.Close()
-	}
-	gocv.Resize(r.joined, &r.line, image.Pt(lineWidth, lineHeight), 0, 0, gocv.InterpolationLinear)
-	return r.line, true
+	t.add(engine, mainland, overseas)
+	return nil
 }

@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/vision/face"
 	"gatehouse/vision/link"
+	"gatehouse/vision/plate"
 )
 
 // confident is the score from which on a reading must be relied upon.
@@ -90,6 +91,11 @@ func evaluate(args []string, out io.Writer) error {
 	list := f.Bool("list", false, "also list every plate that was misread or missed")
 	most := f.Int("most", 0, "at most so many pictures of a kind (0: all)")
 	dir := f.String("models", "", "model directory (default: found by itself)")
+	onlyPlates := f.Bool("plates", false, "only pictures of plates and of nothing, and no faces in them")
+	var reading plate.Options
+	f.StringVar(&reading.Readers, "reader", plate.DefaultReader, "who reads: small (our own), pp (PP-OCR) or both")
+	regions := f.String("regions", "", "whose numbers are read, with commas between: cn, a country (gb), a group (eu), * (default cn,*)")
+	f.StringVar(&reading.Templates, "templates", "", "file of further number templates")
 	where, err := parse(f, args, 1, 1)
 	if err != nil {
 		return err
@@ -98,12 +104,13 @@ func evaluate(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	e, err := openEyes(*dir)
+	reading.Regions = listed(*regions)
+	e, err := openEyesWith(*dir, reading)
 	if err != nil {
 		return err
 	}
 	defer e.close()
-	ev := evaluation{eyes: e, kinds: map[string]*figures{}}
+	ev := evaluation{eyes: e, kinds: map[string]*figures{}, onlyPlates: *onlyPlates}
 	for i, r := range rows {
 		if i%100 == 99 {
 			fmt.Fprintf(os.Stderr, "eval: %d of %d pictures\n", i+1, len(rows))
@@ -113,8 +120,10 @@ func evaluate(args []string, out io.Writer) error {
 		}
 	}
 	rep := ev.report()
-	if rep.Pairs, err = ev.pairs(where[0]); err != nil {
-		return err
+	if !*onlyPlates {
+		if rep.Pairs, err = ev.pairs(where[0]); err != nil {
+			return err
+		}
 	}
 	if *asJSON {
 		enc := json.NewEncoder(out)
@@ -125,11 +134,20 @@ func evaluate(args []string, out io.Writer) error {
 	return nil
 }
 
+// listed are the parts of a list with commas.
+func listed(s string) []string {
+	if s == "" {
+		return nil
+	}
+	return strings.Split(s, ",")
+}
+
 type evaluation struct {
-	eyes    *eyes
-	kinds   map[string]*figures
-	misread []misread
-	people  people
+	onlyPlates bool
+	eyes       *eyes
+	kinds      map[string]*figures
+	misread    []misread
+	people     people
 }
 
 // people are the faces of named persons, in the order of the manifest.
@@ -145,7 +163,7 @@ type named struct {
 }
 
 func (ev *evaluation) picture(r row, most int) error {
-	if strings.HasPrefix(r.kind, "video") {
+	if strings.HasPrefix(r.kind, "video") || ev.onlyPlates && strings.HasPrefix(r.kind, "face") {
 		return nil // moving pictures are for the worker's tests
 	}
 	k := ev.kinds[r.kind]
@@ -166,7 +184,7 @@ func (ev *evaluation) picture(r row, most int) error {
 		return nil
 	}
 	defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
-	saw, err := ev.eyes.look(picture, wanted{plates: true, faces: true, far: true})
+	saw, err := ev.eyes.look(picture, wanted{plates: true, faces: !ev.onlyPlates, far: !ev.onlyPlates})
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.path, err)
 	}

@@ -23,7 +23,10 @@ type eyes struct {
 	models map[string]string // name → beginning of its SHA-256
 }
 
-func openEyes(dir string) (*eyes, error) {
+func openEyes(dir string) (*eyes, error) { return openEyesWith(dir, plate.Options{}) }
+
+// openEyesWith is openEyes with plates read in a certain way.
+func openEyesWith(dir string, o plate.Options) (*eyes, error) {
 	dir, err := models.Dir(dir)
 	if err != nil {
 		return nil, err
@@ -33,7 +36,7 @@ func openEyes(dir string) (*eyes, error) {
 		return nil, err
 	}
 	e := &eyes{models: hashes}
-	if e.plates, err = plate.Open(dir); err != nil {
+	if e.plates, err = plate.OpenWith(dir, o); err != nil {
 		return nil, fmt.Errorf("cannot load the plate nets: %w", err)
 	}
 	if e.faces, err = face.Open(dir); err != nil {

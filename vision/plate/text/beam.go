@@ -1,46 +1,45 @@
 package text
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"slices"
 	"strings"
+	"sync"
 )
 
 // Reading is one number that a recogniser's output may spell.
 type Reading struct {
-	Number string
-	Form   Form
-	Log    float64 // natural logarithm of the number's probability, ≤ 0
+	Number  string
+	Form    Form
+	Country Country   // "" for a mainland number, or where templates do not tell
+	Log     float64   // natural logarithm of the number's probability, ≤ 0
+	Prior   float64   // of its template, added to Log to weigh readings
+	Chars   []float64 // probability of each character where it is clearest, 0–1
 }
 
 // Decoder reads the outputs of one recogniser. It is safe for concurrent use.
 type Decoder struct {
-	keys     int     // width of one step: blank, the keys, space
-	ignored  []int   // outputs that say "no plate character here", blank first
-	mainland grammar // symbols of mainland numbers
-	overseas grammar
-}
-
-// grammar is a set of templates over a list of symbols.
-type grammar struct {
-	templates []template
-	symbols   []symbol
-	accept    [][]uint64 // position → symbol → templates that allow it there
-	final     []uint64   // length → templates complete at it
-}
-
-type symbol struct {
-	char  rune
-	index int // in a step
+	keys     int   // width of one step: blank, the keys, space
+	ignored  []int // outputs that say "no plate character here", blank first
+	mainland *automaton
+	overseas *automaton
+	chosen   choice
+	searches sync.Pool
 }
 
 // NewDecoder makes a decoder for a recogniser whose outputs are the blank, one
-// key a line of the key file, and a space (PP-OCR's order).
-func NewDecoder(keys string) (*Decoder, error) {
+// key a line of the key file, and a space (PP-OCR's order), and for the numbers
+// of some regions.
+func NewDecoder(keys string, abroad *Abroad, regions Regions) (*Decoder, error) {
+	chosen, err := abroad.choose(regions)
+	if err != nil {
+		return nil, err
+	}
 	lines := strings.Split(strings.TrimRight(strings.ReplaceAll(keys, "\r", ""), "\n"), "\n")
 	index := map[rune]int{}
-	d := &Decoder{keys: len(lines) + 2, ignored: []int{0, len(lines) + 1}}
+	d := &Decoder{keys: len(lines) + 2, ignored: []int{0, len(lines) + 1}, chosen: chosen}
 	for i, line := range lines {
 		runes := []rune(line)
 		if len(runes) != 1 {
@@ -56,160 +55,200 @@ func NewDecoder(keys string) (*Decoder, error) {
 			return nil, fmt.Errorf("the key file has no %q", c)
 		}
 	}
-	d.mainland, d.overseas = newGrammar(templates, index), newGrammar(overseas, index)
+	if d.mainland, err = newAutomaton(mainland, index); err != nil {
+		return nil, err
+	}
+	if d.overseas, err = newAutomaton(abroad.overseas(chosen), index); err != nil {
+		return nil, err
+	}
+	d.searches.New = func() any { return new(search) }
 	return d, nil
 }
 
-func newGrammar(ts []template, index map[rune]int) grammar {
-	g := grammar{templates: ts}
-	longest := 0
-	at := map[rune]int{}
-	for _, t := range ts {
-		longest = max(longest, len(t.slots))
-		for _, slot := range t.slots {
-			for _, c := range slot {
-				if _, known := at[c]; !known && index[c] > 0 {
-					at[c] = len(g.symbols)
-					g.symbols = append(g.symbols, symbol{c, index[c]})
-				}
-			}
-		}
+// Home reports whether mainland numbers are the expected ones, and numbers from
+// abroad the rare ones.
+func (d *Decoder) Home() bool { return d.chosen.home }
+
+// Keys is the width of one step.
+func (d *Decoder) Keys() int { return d.keys }
+
+// Mainland returns at most n mainland numbers, the likeliest first. Steps holds
+// whole steps, each a probability per key.
+func (d *Decoder) Mainland(steps []float32, n int) []Reading {
+	if !d.chosen.mainland {
+		return nil
 	}
-	g.final = make([]uint64, longest+1)
-	for i := range longest {
-		g.accept = append(g.accept, make([]uint64, len(g.symbols)))
-		for n, t := range ts {
-			if i < len(t.slots) {
-				for _, c := range t.slots[i] {
-					if s, known := at[c]; known {
-						g.accept[i][s] |= 1 << n
-					}
-				}
-			}
-		}
-	}
-	for n, t := range ts {
-		g.final[len(t.slots)] |= 1 << n
-	}
-	return g
+	return d.decode(d.mainland, steps, n)
 }
 
-// Mainland returns the most probable mainland number; ok is false where the
-// output spells none. steps holds whole steps, each a probability per key.
-func (d *Decoder) Mainland(steps []float32) (Reading, bool) { return d.decode(&d.mainland, steps) }
-
-// Overseas returns the most probable row of Latin letters and digits.
-func (d *Decoder) Overseas(steps []float32) (Reading, bool) { return d.decode(&d.overseas, steps) }
+// Overseas returns at most n rows of Latin letters and digits, the likeliest first.
+func (d *Decoder) Overseas(steps []float32, n int) []Reading {
+	if !d.chosen.abroad {
+		return nil
+	}
+	return d.decode(d.overseas, steps, n)
+}
 
 const (
 	beamWidth = 24
-	never     = -1e30
-	tooSmall  = 1e-4 // of a symbol in a step
+	tooSmall  = 1e-4 // probability of a symbol in a step below which it is not there
+	leastNone = 1e-9 // probability of no character in a step, at least
 )
 
-// prefix is the beginning of a number, with the probability that the steps so
-// far spell it and end in a blank or in its last symbol.
+// prefix is the beginning of a number, with the probabilities that the steps so
+// far spell it and end in no character or in its last one.
 type prefix struct {
-	symbols     string // one byte per symbol: its place in the grammar's list
-	blank, last float64
-	alive       uint64 // templates that it can still become
+	symbols            [maxNumber]uint8
+	length             int
+	state              int32
+	blank, last, total float64
 }
 
-func (p *prefix) total() float64 { return logAdd(p.blank, p.last) }
+// search is the working memory of one decoding; it is used again and again.
+type search struct {
+	beam, next []prefix
+	best       []int     // places in next of the likeliest
+	present    []uint8   // the symbols of the step that are not too small
+	probable   []float64 // of each symbol in the step, 0 for too small
+	steps      []float64 // all steps: the probability of none, then probable
+	align      aligner
+}
 
-// decode is CTC prefix beam search (Hannun et al., 2014) with the grammar as
-// its language model.
-func (d *Decoder) decode(g *grammar, steps []float32) (Reading, bool) {
-	beam := []prefix{{blank: 0, last: never, alive: 1<<len(g.templates) - 1}}
-	logs := make([]float64, len(g.symbols))
+// decode is CTC prefix beam search (Hannun et al., 2014) with the automaton as
+// its language model. Probabilities are kept as such, with a common factor
+// taken out at every step: logarithms would cost most of the time.
+func (d *Decoder) decode(a *automaton, steps []float32, n int) []Reading {
+	if n < 1 {
+		return nil
+	}
+	s := d.searches.Get().(*search)
+	defer d.searches.Put(s)
+	s.beam = append(s.beam[:0], prefix{blank: 1, total: 1})
+	s.steps = s.steps[:0]
+	var scale float64 // logarithm of what was taken out
 	for len(steps) >= d.keys {
-		step := steps[:d.keys]
+		none := s.look(a, steps[:d.keys], d.ignored)
 		steps = steps[d.keys:]
-		var none float64
-		for _, i := range d.ignored {
-			none += float64(step[i])
+		s.advance(a, none)
+		best := s.beam[0].total
+		if !(best > 0) {
+			return nil // not probabilities
 		}
-		none = math.Log(none + 1e-9)
-		for i, s := range g.symbols {
-			logs[i] = never
-			if p := step[s.index]; p > tooSmall {
-				logs[i] = math.Log(float64(p))
-			}
-		}
-		beam = g.advance(beam, none, logs)
-	}
-	best, found := Reading{Log: math.Inf(-1)}, false
-	score := math.Inf(-1)
-	for _, p := range beam {
-		done := p.alive & g.final[len(p.symbols)]
-		for n, t := range g.templates {
-			if done&(1<<n) != 0 && p.total()+t.prior > score {
-				score, found = p.total()+t.prior, true
-				best = Reading{Number: g.number(p.symbols), Form: t.form, Log: min(0, p.total())}
-			}
+		scale += math.Log(best)
+		for i := range s.beam {
+			p := &s.beam[i]
+			p.blank, p.last, p.total = p.blank/best, p.last/best, p.total/best
 		}
 	}
-	return best, found
+	return s.readings(a, scale, n)
 }
 
-func (g *grammar) advance(beam []prefix, none float64, logs []float64) []prefix {
-	next := make([]prefix, 0, len(beam)*4)
-	index := make(map[string]int, len(beam)*4)
-	at := func(symbols string, alive uint64) *prefix {
-		i, known := index[symbols]
-		if !known {
-			i = len(next)
-			index[symbols] = i
-			next = append(next, prefix{symbols: symbols, blank: never, last: never, alive: alive})
-		}
-		return &next[i]
+// look takes what matters out of a step; it returns the probability that the
+// step holds no character.
+func (s *search) look(a *automaton, step []float32, ignored []int) (none float64) {
+	for _, i := range ignored {
+		none += float64(step[i])
 	}
-	for _, p := range beam {
-		total := p.total()
-		same := at(p.symbols, p.alive)
-		same.blank = logAdd(same.blank, total+none)
-		if n := len(p.symbols); n > 0 {
-			same.last = logAdd(same.last, p.last+logs[p.symbols[n-1]])
+	none = max(none, leastNone)
+	s.probable, s.present = s.probable[:0], s.present[:0]
+	for i, symbol := range a.symbols {
+		p := float64(step[symbol.index])
+		if p > tooSmall {
+			s.present = append(s.present, uint8(i))
+		} else {
+			p = 0
 		}
-		if len(p.symbols) >= len(g.accept) {
+		s.probable = append(s.probable, p)
+	}
+	s.steps = append(append(s.steps, none), s.probable...)
+	return none
+}
+
+// advance extends every prefix by one step and keeps the likeliest.
+func (s *search) advance(a *automaton, none float64) {
+	s.next = s.next[:0]
+	for i := range s.beam {
+		p := s.beam[i]
+		p.blank = p.total * none
+		if p.length > 0 {
+			p.last *= s.probable[p.symbols[p.length-1]]
+		}
+		s.next = append(s.next, p)
+	}
+	for i := range s.beam {
+		p := &s.beam[i]
+		if p.length == maxNumber {
 			continue
 		}
-		for s, allowed := range g.accept[len(p.symbols)] {
-			alive := p.alive & allowed
-			if alive == 0 || logs[s] == never {
+		for _, symbol := range s.present {
+			state := a.next[int(p.state)*len(a.symbols)+int(symbol)]
+			if state == dead {
 				continue
 			}
-			from := total
-			if n := len(p.symbols); n > 0 && int(p.symbols[n-1]) == s {
-				from = p.blank // a repeated symbol needs a blank between
+			from := p.total
+			if p.length > 0 && p.symbols[p.length-1] == symbol {
+				from = p.blank // a repeated symbol needs no character between
 			}
-			longer := at(p.symbols+string([]byte{byte(s)}), alive)
-			longer.last = logAdd(longer.last, from+logs[s])
+			if from > 0 {
+				s.extend(p, symbol, state, from*s.probable[symbol])
+			}
 		}
 	}
-	slices.SortFunc(next, func(a, b prefix) int {
-		if a.total() > b.total() {
-			return -1
+	s.keep()
+}
+
+// keep makes the likeliest of next the beam, in order.
+func (s *search) keep() {
+	s.best = s.best[:0]
+	for i := range s.next {
+		p := &s.next[i]
+		p.total = p.blank + p.last
+		if len(s.best) == beamWidth {
+			if p.total <= s.next[s.best[beamWidth-1]].total {
+				continue
+			}
+			s.best = s.best[:beamWidth-1]
 		}
-		return 1
-	})
-	return next[:min(len(next), beamWidth)]
+		at, _ := slices.BinarySearchFunc(s.best, p.total, func(o int, total float64) int { return cmp.Compare(total, s.next[o].total) })
+		s.best = slices.Insert(s.best, at, i)
+	}
+	s.beam = s.beam[:0]
+	for _, i := range s.best {
+		s.beam = append(s.beam, s.next[i])
+	}
 }
 
-func (g *grammar) number(symbols string) string {
-	var b strings.Builder
-	for i := range len(symbols) {
-		b.WriteRune(g.symbols[symbols[i]].char)
+// extend adds a prefix that is longer by a symbol, or its probability to that
+// of the same prefix in the beam.
+func (s *search) extend(p *prefix, symbol uint8, state int32, probability float64) {
+	for i := range s.beam { // next begins with these, in their order
+		o := &s.next[i]
+		if o.length == p.length+1 && o.symbols[p.length] == symbol && slices.Equal(o.symbols[:p.length], p.symbols[:p.length]) {
+			o.last += probability
+			return
+		}
 	}
-	return b.String()
+	longer := prefix{symbols: p.symbols, length: p.length + 1, state: state, last: probability}
+	longer.symbols[p.length] = symbol
+	s.next = append(s.next, longer)
 }
 
-func logAdd(a, b float64) float64 {
-	if a < b {
-		a, b = b, a
+// readings are the complete numbers of the beam, by probability and prior.
+func (s *search) readings(a *automaton, scale float64, n int) []Reading {
+	complete := s.beam[:0]
+	for _, p := range s.beam {
+		if f := a.final[p.state]; f.ok && p.total > 0 {
+			p.blank = math.Log(p.total) + f.prior // what it is sorted by
+			complete = append(complete, p)
+		}
 	}
-	if b <= never {
-		return a
+	slices.SortStableFunc(complete, func(x, y prefix) int { return cmp.Compare(y.blank, x.blank) })
+	out := make([]Reading, 0, n)
+	for i := range complete[:min(n, len(complete))] {
+		p := &complete[i]
+		f, symbols := a.final[p.state], p.symbols[:p.length]
+		out = append(out, Reading{Number: a.number(symbols), Form: f.form, Country: f.country, Prior: f.prior,
+			Log: min(0, math.Log(p.total)+scale), Chars: s.align.characters(s.steps, len(a.symbols)+1, symbols)})
 	}
-	return a + math.Log1p(math.Exp(b-a))
+	return out
 }

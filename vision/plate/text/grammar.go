@@ -1,12 +1,14 @@
 // Package text turns a recogniser's character probabilities into plate numbers
 // that exist: a beam search over CTC outputs that follows only the number
-// grammars of the plate kinds.
+// grammars of the plate kinds. Mainland grammars are code, because kinds,
+// colours and the vendor's codes hang on them; those of other countries are
+// data (Abroad).
+//
+// It is pure Go and knows no pictures. It does not promise that a number is
+// right: that is what the confidence of vision/plate is for.
 package text
 
-import (
-	_ "embed" // the templates of numbers from abroad
-	"strings"
-)
+import "strings"
 
 // Provinces are the one-character names on mainland plates (GA 36-2018).
 const Provinces = "京沪津渝冀晋蒙辽吉黑苏浙皖闽赣鲁豫鄂湘粤桂琼川贵云藏陕甘青宁新"
@@ -37,20 +39,23 @@ const (
 	Aviation   Form = "aviation"
 	Agri       Form = "agri"
 	Emergency  Form = "emergency"
+	Temporary  Form = "temporary"
 	Overseas   Form = "overseas"
 )
 
 // template is one number grammar: per position the characters allowed.
 type template struct {
-	form  Form
-	slots []string
-	prior float64 // log; rare forms need better evidence
+	form      Form
+	slots     []string
+	prior     float64 // log; rare forms need better evidence
+	countries []Country
 }
 
-// templates of mainland numbers. In a pattern P is a province, L a letter, A a
-// letter or digit, D a digit, N a letter of a new-energy plate; the rest is
-// itself.
-var templates = build([]struct {
+// mainland are the templates of mainland numbers (GA 36-2018; WJ, army and
+// embassy plates as they are seen on the road). In a pattern P is a province,
+// L a letter, A a letter or digit, D a digit, N a letter of a new-energy
+// plate, C one of the army's old signs; the rest is itself.
+var mainland = build([]struct {
 	form    Form
 	pattern string
 	prior   float64
@@ -66,14 +71,18 @@ var templates = build([]struct {
 	{Embassy, "使DDDDDD", -1},
 	{Embassy, "DDDDDD使", -1},
 	{Consulate, "P L AAAA领", -1},
+	{Consulate, "领DDDDDD", -2},
 	{WJ, "WJ P DDDDA", -1},
 	{WJ, "WJDDDDDA", -2},
+	{WJ, "WJDDDDDDD", -2},
 	{Military, "L L DDDDD", -1},
 	{Military, "C L DDDDD", -2},
 	{Aviation, "民航 A DDDD", -1},
 	{Aviation, "民航DDDDA", -1},
 	{Agri, "P DDDDDDD", -2},
 	{Emergency, "P L DDDD应急", -2},
+	{Temporary, "P L AAAA临", -2},
+	{Temporary, "P L AAAAA临", -2},
 })
 
 func build(rows []struct {
@@ -105,54 +114,11 @@ func build(rows []struct {
 	return out
 }
 
-//go:embed overseas.tsv
-var overseasFile string
-
-// anyPrior is the log prior of a foreign number that fits no country's template.
-const anyPrior = -1.5
-
-// overseas allows any number of four to nine Latin letters and digits, and
-// prefers those that follow a country's template.
-var overseas = buildOverseas(overseasFile)
-
-func buildOverseas(file string) []template {
-	var out []template
-	for n := 4; n <= 9; n++ {
-		t := template{form: Overseas, prior: anyPrior}
-		for range n {
-			t.slots = append(t.slots, latin)
-		}
-		out = append(out, t)
-	}
-	classes := map[rune]string{'L': latin[:26], 'D': digits, 'A': latin}
-	seen := map[string]bool{}
-	for line := range strings.Lines(file) {
-		columns := strings.Fields(line)
-		if len(columns) < 2 || columns[0] == "#" || seen[columns[1]] {
-			continue
-		}
-		seen[columns[1]] = true
-		t := template{form: Overseas}
-		for _, c := range columns[1] {
-			t.slots = append(t.slots, classes[c])
-		}
-		out = append(out, t)
-	}
-	return out
-}
-
 // FormOf tells which mainland grammar a number follows; ok is false for none.
 func FormOf(number string) (form Form, ok bool) {
 	runes := []rune(number)
-	for _, t := range templates {
-		if len(t.slots) != len(runes) {
-			continue
-		}
-		fits := true
-		for i, c := range runes {
-			fits = fits && strings.ContainsRune(t.slots[i], c)
-		}
-		if fits {
+	for _, t := range mainland {
+		if fits(t.slots, runes) {
 			return t.form, true
 		}
 	}

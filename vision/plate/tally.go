@@ -1,0 +1,112 @@
+package plate
+
+import (
+	"math"
+
+	"gatehouse/vision/plate/text"
+)
+
+// hypothesis is one number and what the cuts say for it.
+type hypothesis struct {
+	reading text.Reading // of the cut that reads it most clearly
+	sums    [engines]float64
+	tops    [engines]int // cuts whose likeliest number it is
+}
+
+// tally adds up the readings of cuts of one layout: one row, or two rows that
+// part at one place.
+type tally struct {
+	rows  int
+	found []hypothesis
+	cuts  [engines]int
+}
+
+func (t *tally) reset(rows int) {
+	t.rows, t.found, t.cuts = rows, t.found[:0], [engines]int{}
+}
+
+// add counts one cut's readings, the likeliest first.
+func (t *tally) add(engine int, mainland, overseas []text.Reading) {
+	t.cuts[engine]++
+	top := -1
+	var most float64
+	for _, all := range [2][]text.Reading{mainland, overseas} {
+		for _, r := range all {
+			i := t.find(r)
+			h := &t.found[i]
+			p := math.Exp(r.Log)
+			h.sums[engine] += p
+			if r.Log > h.reading.Log {
+				h.reading = r
+			}
+			if w := p * math.Exp(r.Prior); w > most {
+				top, most = i, w
+			}
+		}
+	}
+	if top >= 0 {
+		t.found[top].tops[engine]++
+	}
+}
+
+func (t *tally) find(r text.Reading) int {
+	for i := range t.found {
+		if h := &t.found[i]; h.reading.Number == r.Number && h.reading.Form == r.Form {
+			return i
+		}
+	}
+	t.found = append(t.found, hypothesis{reading: r})
+	return len(t.found) - 1
+}
+
+// share is a number's mean probability with one recogniser.
+func (t *tally) share(h *hypothesis, engine int) float64 {
+	if t.cuts[engine] == 0 {
+		return 0
+	}
+	return h.sums[engine] / float64(t.cuts[engine])
+}
+
+// score is a number's mean probability over the recognisers that have read.
+func (t *tally) score(h *hypothesis) float64 {
+	var sum float64
+	n := 0
+	for e := range engines {
+		if t.cuts[e] > 0 {
+			sum += t.share(h, e)
+			n++
+		}
+	}
+	return sum / float64(max(1, n))
+}
+
+// weighing says how rare numbers are before anything is read.
+type weighing struct {
+	ground  ground
+	foreign float64 // plates from abroad against mainland ones
+	home    bool    // mainland plates are the expected ones
+}
+
+// of is a hypothesis's score with how rare such a number is.
+func (w weighing) of(t *tally, h *hypothesis) float64 {
+	s := t.score(h) * math.Exp(h.reading.Prior) * plausible(h.reading.Form, w.ground)
+	if (h.reading.Form == text.Overseas) == w.home {
+		s *= w.foreign
+	}
+	return s
+}
+
+// best returns the place of the likeliest number and its weight, and the weight
+// of the next one; at is -1 for an empty tally.
+func (t *tally) best(w weighing) (at int, weight, rival float64) {
+	at = -1
+	for i := range t.found {
+		switch s := w.of(t, &t.found[i]); {
+		case s > weight:
+			at, weight, rival = i, s, weight
+		case s > rival:
+			rival = s
+		}
+	}
+	return at, weight, rival
+}
