@@ -1,0 +1,55 @@
+"""Scenes with labelled plates, and the shards on disk that they are kept in."""
+
+import os
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+
+
+@dataclass
+class Scene:
+    """image H×W×3 BGR uint8; quads n×4×2 corners in pixels, clockwise from each plate's own top
+    left; rows of characters per plate: 1, 2, BOX where only an upright box is known, or IGNORE
+    where a plate may be that nobody should be asked about. exact: the corners are labelled; held:
+    never trained on."""
+    image: np.ndarray
+    quads: np.ndarray
+    rows: list = field(default_factory=list)
+    exact: bool = True
+    held: bool = False
+    source: str = ''
+
+
+BOX, IGNORE = 3, 0
+
+
+def write_shard(path, scenes, quality=92):
+    """Writes scenes into one .npz file, whole or not at all."""
+    os.makedirs(path.parent, exist_ok=True)
+    jpegs = [cv2.imencode('.jpg', s.image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].ravel() for s in scenes]
+    part = path.with_suffix('.part.npz')
+    np.savez(part, jpeg=np.concatenate(jpegs), ends=np.cumsum([len(j) for j in jpegs]),
+             quads=np.concatenate([s.quads.reshape(-1, 4, 2) for s in scenes]).astype(np.float32),
+             rows=np.concatenate([np.int64(s.rows) for s in scenes]) if scenes else np.zeros(0, np.int64),
+             plates=np.int64([len(s.rows) for s in scenes]))
+    os.replace(part, path)
+
+
+class Shard:
+    """A shard in memory: its pictures stay JPEG until they are asked for."""
+
+    def __init__(self, path):
+        with np.load(path) as file:
+            self.jpeg, self.ends = file['jpeg'], file['ends']
+            self.quads, self.rows = file['quads'], file['rows']
+            self.last = np.cumsum(file['plates'])
+
+    def __len__(self):
+        return len(self.ends)
+
+    def __getitem__(self, i):
+        begin = self.ends[i - 1] if i else 0
+        first = self.last[i - 1] if i else 0
+        image = cv2.imdecode(self.jpeg[begin:self.ends[i]], 1)
+        return Scene(image, self.quads[first:self.last[i]].copy(), list(self.rows[first:self.last[i]]))
