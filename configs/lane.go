@@ -37,7 +37,7 @@ type Lane struct {
 	// Video answers by itself what the camera sees.
 	Video bool `json:"video" doc:"give results for what the camera sees; off: only triggers are answered" restart:"vision"`
 	// TriggerInputs are the inputs that ask for a recognition.
-	TriggerInputs []int `json:"trigger_inputs" doc:"numbers of the digital inputs (loop coils) that trigger a recognition" min:"0" max:"7" restart:"none"`
+	TriggerInputs []int `json:"trigger_inputs" doc:"numbers of the digital inputs (loop coils) that trigger a recognition" min:"0" max:"7" maxitems:"8" restart:"none"`
 	// Software accepts a client's ivs_trigger.
 	Software bool `json:"software" doc:"accept a client's trigger" restart:"none"`
 	// Timed is the period of a recognition whatever moves.
@@ -64,7 +64,7 @@ type Capture struct {
 	// FrameAge is how old a frame may be.
 	FrameAge Duration `json:"frame_age" doc:"a live camera's frame that has waited longer is dropped" unit:"duration" min:"50ms" max:"10s" restart:"vision"`
 	// DayNight is a program for lamps and filters.
-	DayNight string `json:"day_night" doc:"path of a program that is called with the argument day or night when the light changes; empty: none" restart:"vision"`
+	DayNight string `json:"day_night" doc:"path of a program that is called with the argument day or night when the light changes; empty: none" restart:"vision" pushed:"no"`
 }
 
 func defaultLane() Lane {
@@ -90,58 +90,12 @@ func (l Lane) validate() error {
 		case !p.line && (len(p.points) < 3 || len(p.points) > 32):
 			return &ParamError{Pointer: "/lane/" + p.name, What: "must be 3 to 32 corners of a polygon, or none"}
 		}
-		for _, q := range p.points {
-			if !(q.X >= 0 && q.X <= 1 && q.Y >= 0 && q.Y <= 1) {
-				return &ParamError{Pointer: "/lane/" + p.name, What: "must have coordinates from 0 to 1, fractions of the picture"}
-			}
-		}
 	}
 	if len(l.TriggerLine) > 0 && len(l.Loop) > 0 {
 		return &ParamError{Pointer: "/lane/loop", What: "must be empty where there is a trigger_line: choose one of the two"}
 	}
-	if len(l.TriggerInputs) > 8 {
-		return &ParamError{Pointer: "/lane/trigger_inputs", What: "must be at most 8 inputs"}
-	}
-	for _, n := range l.TriggerInputs {
-		if n < 0 || n > 7 {
-			return &ParamError{Pointer: "/lane/trigger_inputs", What: "must be numbers of inputs, 0 to 7"}
-		}
-	}
-	for _, r := range []struct {
-		bad           bool
-		pointer, what string
-	}{
-		{!oneOf(l.Direction, "any", "up", "down", "left", "right"), "direction", "must be any, up, down, left or right"},
-		{!(l.MinPlateWidth >= 0 && l.MinPlateWidth <= 1), "min_plate_width", "must be 0 to 1"},
-		{l.Sensitivity < 0 || l.Sensitivity > 100, "sensitivity", "must be 0 to 100"},
-		{l.Settle < 0 || l.Settle > Duration(10*time.Second), "settle", "must be 0s to 10s"},
-		{l.Staying < 0 || l.Staying > Duration(time.Hour), "staying", "must be 0s to 1h"},
-		{l.TailGating < 0 || l.TailGating > Duration(time.Minute), "tail_gating", "must be 0s to 1m"},
-		{l.Timed < 0 || l.Timed > Duration(24*time.Hour) || l.Timed > 0 && l.Timed < Duration(time.Second), "timed", "must be 1s to 24h, or 0s"},
-	} {
-		if r.bad {
-			return &ParamError{Pointer: "/lane/" + r.pointer, What: r.what}
-		}
-	}
-	return nil
-}
-
-// validate checks the section's ranges.
-func (c Capture) validate() error {
-	for _, r := range []struct {
-		bad           bool
-		pointer, what string
-	}{
-		{!oneOf(c.Transport, "tcp", "udp"), "transport", "must be tcp or udp"},
-		{!oneOf(c.Format, "", "MJPG", "YUYV", "NV12", "H264", "GREY"), "format", "must be MJPG, YUYV, NV12, H264, GREY or empty"},
-		{c.Width < 0 || c.Width > 8192, "width", "must be 0 to 8192"},
-		{c.Height < 0 || c.Height > 8192, "height", "must be 0 to 8192"},
-		{c.Exposure < 0 || c.Exposure > 10000, "exposure", "must be 0 to 10000"},
-		{c.FrameAge < Duration(50*time.Millisecond) || c.FrameAge > Duration(10*time.Second), "frame_age", "must be 50ms to 10s"},
-	} {
-		if r.bad {
-			return &ParamError{Pointer: "/capture/" + r.pointer, What: r.what}
-		}
+	if l.Timed > 0 && l.Timed < Duration(time.Second) {
+		return &ParamError{Pointer: "/lane/timed", What: "must be at least 1s, or 0s"}
 	}
 	return nil
 }

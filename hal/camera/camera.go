@@ -2,14 +2,19 @@
 // file, a V4L2 device, or an RTSP or HTTP stream.
 //
 // A live source is read by its own goroutine, which keeps the newest frame
-// only: who looks slowly misses frames and never lags. It opens the source
-// again by itself when it fails.
+// only: who looks slowly misses frames and never lags. When the source fails,
+// stalls or hangs, it is opened again, for as long as it takes. OpenCV cannot
+// be interrupted: a read that hangs is left behind with its thread, and only
+// after several of them Next gives ErrStuck, upon which the process should end.
+//
+// Addresses may hold passwords; no error of this package shows one. They go
+// over the network as the camera's protocol sends them: in the clear with
+// rtsp:// and http://.
 package camera
 
 import (
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -34,6 +39,12 @@ type Camera interface {
 	Still() bool
 	// Live reports whether frames come by themselves.
 	Live() bool
+	// Idle says that not every frame of a live source is needed: some are then
+	// dropped before they cost anything.
+	Idle(bool)
+	// Stats tells how a live source has done; of others it is zero. It may be
+	// called from any goroutine.
+	Stats() Stats
 	// FPS is how many frames a second the source has by itself, 0 if unknown.
 	FPS() float64
 	Close()
@@ -53,31 +64,57 @@ var pictureTypes = []string{".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".
 
 var device = regexp.MustCompile(`^/dev/video([0-9]+)$`)
 
-// Open opens a source; loop starts a directory or file again at its end. A
-// live source is opened in the background: Next tells how it goes.
-func Open(source string, loop bool) (Camera, error) {
+// ErrStuck means that too many reads hang; only the process's end frees them.
+var ErrStuck = errors.New("reading the camera hangs again and again")
+
+// Stats are a live source's counters since it was opened.
+type Stats struct {
+	Frames  uint64 // that came
+	Dropped uint64 // of them, that nobody took
+	Late    uint64 // of those, that were older than Options.FrameAge
+	Garbage uint64 // pictures that could not be decoded
+	Opened  uint64 // times that the source was opened
+	Hung    uint64 // reads that were left behind
+	LagNS   int64  // age of the newest frame when it was taken
+}
+
+// Options of a source.
+type Options struct {
+	Loop      bool          // start a directory or file again at its end
+	Transport string        // of RTSP: tcp or udp; empty is tcp
+	Format    string        // of V4L2, four letters such as MJPG; empty: the camera's
+	Width     int           // of V4L2; 0: the camera's
+	Height    int           // of V4L2; 0: the camera's
+	Exposure  int           // of V4L2, in 100 µs; 0: automatic
+	FrameAge  time.Duration // frames of a live source that are older are dropped; 0: none is
+	Stall     time.Duration // a live source that gives no frame for so long is opened again; 0: 10 s
+}
+
+// Open opens a source. A live one is opened in the background: Next tells how
+// it goes.
+func Open(source string, o Options) (Camera, error) {
+	loop := o.Loop
 	if source == "" {
 		return nil, errors.New("cannot open the camera: no source is named")
 	}
+	if o.Format != "" && len(o.Format) != 4 {
+		return nil, fmt.Errorf("cannot open the camera: the format %q has not four letters", o.Format)
+	}
 	if scheme, _, ok := strings.Cut(source, "://"); ok {
-		if !slices.Contains([]string{"rtsp", "rtsps", "http", "https"}, scheme) {
-			return nil, fmt.Errorf("cannot open the camera: %s:// is none of rtsp://, rtsps://, http:// and https://", scheme)
+		switch scheme {
+		case "rtsp", "rtsps":
+			return startLive(stream(source, o), o), nil
+		case "http", "https":
+			return startLive(overHTTP(source, o), o), nil
 		}
-		return startLive(func() (*gocv.VideoCapture, error) {
-			return gocv.VideoCaptureFileWithAPI(source, gocv.VideoCaptureFFmpeg)
-		}), nil
+		return nil, fmt.Errorf("cannot open the camera: %s:// is none of rtsp://, rtsps://, http:// and https://", scheme)
 	}
 	if n := device.FindStringSubmatch(source); n != nil {
 		number, err := strconv.Atoi(n[1])
 		if err != nil {
 			return nil, fmt.Errorf("cannot open the camera: %w", err)
 		}
-		return startLive(func() (*gocv.VideoCapture, error) {
-			if _, err := os.Stat(source); err != nil {
-				return nil, err
-			}
-			return gocv.VideoCaptureDeviceWithAPI(number, gocv.VideoCaptureV4L2)
-		}), nil
+		return startLive(v4l2(source, number, o), o), nil
 	}
 	info, err := os.Stat(source)
 	if err != nil {
@@ -122,88 +159,6 @@ func pictureFiles(dir string) ([]string, error) {
 	return files, nil
 }
 
-// stills are pictures that stand alone.
-type stills struct {
-	files []string
-	next  int
-	loop  bool
-}
-
-func (s *stills) Still() bool  { return true }
-func (s *stills) Live() bool   { return false }
-func (s *stills) FPS() float64 { return 0 }
-func (s *stills) Close()       {}
-
-func (s *stills) Next(m *gocv.Mat) (Frame, error) {
-	if s.next == len(s.files) {
-		if !s.loop {
-			return Frame{}, io.EOF
-		}
-		s.next = 0
-	}
-	name := s.files[s.next]
-	s.next++
-	b, err := os.ReadFile(name)
-	if err != nil {
-		return Frame{}, fmt.Errorf("cannot read a picture: %w", err)
-	}
-	frame := Frame{Monotonic(), filepath.Base(name)}
-	picture, err := Decode(b)
-	if err != nil {
-		return frame, fmt.Errorf("cannot use %s: %w", name, err)
-	}
-	_ = m.Close()
-	*m = picture
-	return frame, nil
-}
-
-// video is a file with moving pictures.
-type video struct {
-	path string
-	loop bool
-	in   *gocv.VideoCapture
-	fps  float64
-	read int // frames since the start
-}
-
-func openVideo(path string, loop bool) (*video, error) {
-	in, err := gocv.VideoCaptureFileWithAPI(path, gocv.VideoCaptureFFmpeg)
-	if err != nil {
-		return nil, fmt.Errorf("cannot open the camera: %s is neither a picture nor a video that FFmpeg can read", path)
-	}
-	v := &video{path: path, loop: loop, in: in}
-	if fps := in.Get(gocv.VideoCaptureFPS); fps > 0 && fps < 1000 {
-		v.fps = fps
-	}
-	return v, nil
-}
-
-func (v *video) Still() bool  { return false }
-func (v *video) Live() bool   { return false }
-func (v *video) FPS() float64 { return v.fps }
-func (v *video) Close()       { _ = v.in.Close() }
-
-func (v *video) Next(m *gocv.Mat) (Frame, error) {
-	for {
-		if v.in.Read(m) && !m.Empty() {
-			v.read++
-			return Frame{MonoNS: Monotonic()}, nil
-		}
-		if v.read == 0 {
-			return Frame{}, fmt.Errorf("there is no frame in %s", v.path)
-		}
-		if !v.loop {
-			return Frame{}, io.EOF
-		}
-		again, err := openVideo(v.path, v.loop)
-		if err != nil {
-			return Frame{}, err
-		}
-		_ = v.in.Close()
-		*v = *again
-	}
-}
-
 // Monotonic is CLOCK_MONOTONIC in ns.
 func Monotonic() int64 {
 	var t unix.Timespec
@@ -212,6 +167,3 @@ func Monotonic() int64 {
 	}
 	return t.Nano()
 }
-
-// frameWait is how long Next of a live source waits.
-const frameWait = 200 * time.Millisecond

@@ -45,7 +45,7 @@ func write(t *testing.T, path string, b []byte) {
 
 func open(t *testing.T, source string, loop bool) (Camera, *gocv.Mat) {
 	t.Helper()
-	c, err := Open(source, loop)
+	c, err := Open(source, Options{Loop: loop, Stall: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestSourcesThatAreNone(t *testing.T) {
 		dir:                            "there is no picture",
 		filepath.Join(dir, "text.txt"): "neither a picture nor a video",
 	} {
-		if _, err := Open(source, false); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Open(source, Options{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q in it", source, err, want)
 		}
 	}

@@ -108,6 +108,13 @@ type Alive struct {
 	FPS      float64 `json:"fps"`
 	CameraOK bool    `json:"camera_ok"`
 	Done     bool    `json:"done"` // a source that does not loop has ended
+	// Of a live camera, since the process began: how often it was opened again,
+	// frames that nobody took, frames that could not be decoded, and the age of
+	// the last frame when it was taken.
+	Reconnects uint64  `json:"reconnects,omitempty"`
+	Dropped    uint64  `json:"dropped,omitempty"`
+	Garbage    uint64  `json:"garbage,omitempty"`
+	LagMS      float64 `json:"lag_ms,omitempty"`
 }
 
 // Fault is a problem that the vision process reports before it goes on or ends.

@@ -102,7 +102,7 @@ func passages(args []string, out io.Writer) error {
 		return err
 	}
 	defer e.close()
-	c, err := camera.Open(from[0], false)
+	c, err := camera.Open(from[0], camera.Options{})
 	if err != nil {
 		return err
 	}

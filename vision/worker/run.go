@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/hal/camera"
+	"gatehouse/sync/errcode"
 	"gatehouse/vision/link"
 	"gatehouse/vision/track"
 )
@@ -69,16 +70,18 @@ func run(args []string) error {
 
 // worker looks at a camera's frames and answers passages and triggers.
 type worker struct {
-	s      link.Settings
-	send   func(link.Message) error
-	eyes   *eyes
-	watch  *watch
-	camera camera.Camera
-	shots  pool
-	newest *shot // nil where there is none
-	seq    uint64
-	full   encoder
-	crop   encoder
+	s         link.Settings
+	send      func(link.Message) error
+	eyes      *eyes
+	watch     *watch
+	camera    camera.Camera
+	shots     pool
+	newest    *shot // nil where there is none
+	lastFrame time.Time
+	silent    bool // the camera's silence was told
+	seq       uint64
+	full      encoder
+	crop      encoder
 
 	step   atomic.Int64  // CLOCK_MONOTONIC ns when the loop last went round
 	frames atomic.Uint64 // that came
@@ -92,7 +95,7 @@ func newWorker(s link.Settings, send func(link.Message) error) (*worker, error) 
 	if w.eyes, err = openEyes(s.Models); err != nil {
 		return nil, err
 	}
-	if w.camera, err = camera.Open(s.Camera, s.Loop); err != nil {
+	if w.camera, err = camera.Open(s.Camera, captureOptions(s)); err != nil {
 		w.eyes.close()
 		return nil, err
 	}
@@ -109,6 +112,12 @@ func (w *worker) close() {
 		w.newest.Drop()
 	}
 	w.shots.close()
+}
+
+func captureOptions(s link.Settings) camera.Options {
+	c := s.Capture
+	return camera.Options{Loop: s.Loop, Transport: c.Transport, Format: c.Format, Width: c.Width, Height: c.Height, Exposure: c.Exposure,
+		FrameAge: time.Duration(c.FrameAgeMS) * time.Millisecond, Stall: time.Duration(s.StallMS) * time.Millisecond}
 }
 
 // hung is how long one turn of the loop may take before the process no longer
@@ -131,6 +140,9 @@ func (w *worker) live(gone <-chan struct{}) {
 		}
 		frames := w.frames.Load()
 		alive := &link.Alive{Frames: frames, FPS: float64(frames - before), CameraOK: w.ok.Load(), Done: w.done.Load()}
+		if c := w.camera.Stats(); c.Opened > 0 {
+			alive.Reconnects, alive.Dropped, alive.Garbage, alive.LagMS = c.Opened-1, c.Dropped, c.Garbage, float64(c.LagNS)/1e6
+		}
 		before = frames
 		if err := w.send(link.Message{Alive: alive}); err != nil {
 			return
@@ -139,17 +151,19 @@ func (w *worker) live(gone <-chan struct{}) {
 }
 
 // loop looks at frames, at most Settings.FPS a second, until the agent is gone.
+// A live camera's frame is taken as soon as it comes, if that is not too soon.
 func (w *worker) loop(triggers <-chan link.Trigger, gone <-chan struct{}) error {
 	period, skip := w.pace()
-	tick := time.NewTicker(period)
-	defer tick.Stop()
+	turn := time.NewTimer(0)
+	defer turn.Stop()
 	var timed <-chan time.Time // nil: never
 	if w.s.Lane.TimedMS > 0 {
 		t := time.NewTicker(time.Duration(w.s.Lane.TimedMS) * time.Millisecond)
 		defer t.Stop()
 		timed = t.C
 	}
-	last := time.Now() // when there was a frame
+	due := time.Now()
+	w.lastFrame = due
 	for {
 		select {
 		case <-gone:
@@ -162,16 +176,15 @@ func (w *worker) loop(triggers <-chan link.Trigger, gone <-chan struct{}) error 
 			if err := w.trigger(link.Trigger{By: link.TriggerVideo}); err != nil {
 				return err
 			}
-		case <-tick.C:
-			came, err := w.next(skip)
-			if err != nil {
+		case <-turn.C:
+			if err := w.next(skip); err != nil {
 				return err
 			}
-			if came {
-				last = time.Now()
-			} else if stall := time.Duration(w.s.StallMS) * time.Millisecond; w.camera.Live() && stall > 0 && time.Since(last) > stall {
-				return fmt.Errorf("the camera has given no picture for %s", stall)
+			due = due.Add(period)
+			if soonest := time.Now().Add(-period / 2); due.Before(soonest) {
+				due = soonest
 			}
+			turn.Reset(time.Until(due))
 		}
 		w.step.Store(camera.Monotonic())
 	}
@@ -191,33 +204,51 @@ func (w *worker) pace() (period time.Duration, skip int) {
 	return time.Duration(float64(time.Second) / fps), skip
 }
 
-// next looks at the next frame; came is false where there is none.
-func (w *worker) next(skip int) (came bool, err error) {
+// next looks at the next frame, if there is one.
+func (w *worker) next(skip int) error {
 	if w.done.Load() {
-		return false, nil
+		return nil
 	}
-	err = w.grab(skip)
+	err := w.grab(skip)
 	switch {
 	case err == nil:
 	case errors.Is(err, io.EOF):
 		w.done.Store(true)
-		return false, w.tell(w.watch.lane.End(), nil)
+		return w.tell(w.watch.lane.End(), nil)
 	case errors.Is(err, camera.ErrNoFrame):
-		w.ok.Store(false)
-		return false, nil
+		return w.missed(err)
+	case errors.Is(err, camera.ErrStuck): // the agent starts this process again
+		return err
 	default: // one damaged picture
 		w.ok.Store(false)
-		return false, w.send(link.Message{Fault: &link.Fault{Code: 1110, Message: err.Error()}})
+		return w.send(link.Message{Fault: &link.Fault{Code: int(errcode.ImageDecodeFailed), Message: err.Error()}})
 	}
 	w.ok.Store(true)
+	w.lastFrame, w.silent = time.Now(), false
 	w.frames.Add(1)
-	switch {
-	case w.s.Lane.NoVideo:
-		return true, nil
-	case w.camera.Still():
-		return true, w.still()
+	if w.s.Lane.NoVideo {
+		w.camera.Idle(true)
+		return nil
 	}
-	return true, w.moving()
+	if w.camera.Still() {
+		return w.still()
+	}
+	return w.moving()
+}
+
+// missed notes that a live camera gives no frame. That is not this process's
+// end: the camera is opened again and again.
+func (w *worker) missed(why error) error {
+	since := time.Since(w.lastFrame)
+	stall := time.Duration(w.s.StallMS) * time.Millisecond
+	if since > time.Second {
+		w.ok.Store(false)
+	}
+	if stall <= 0 || since <= stall || w.silent {
+		return nil
+	}
+	w.silent = true
+	return w.send(link.Message{Fault: &link.Fault{Message: fmt.Sprintf("the camera has given no picture for %s and is opened again: %v", stall, why)}})
 }
 
 // grab makes the camera's next frame the newest shot; skip frames before it
@@ -265,6 +296,7 @@ func (w *worker) moving() error {
 	if err != nil {
 		return err
 	}
+	w.camera.Idle(w.watch.idle(w.newest.at))
 	if err := w.tell(out.notes, out.ms); err != nil || len(out.people) == 0 {
 		return err
 	}

@@ -252,28 +252,31 @@ func TestChild(t *testing.T) {
 	}
 }
 
-func TestStalledCameraEndsTheChild(t *testing.T) {
+// A camera that is away is told, once, and waited for.
+func TestACameraThatIsAwayIsWaitedFor(t *testing.T) {
 	needModels(t)
-	s := settings("/dev/video99")
-	v := startVision(t, s)
-	if err := v.Send(link.Message{Trigger: &link.Trigger{ID: "blind"}}); err != nil {
+	v := startVision(t, settings("/dev/video99"))
+	if err := v.Send(link.Message{Trigger: &link.Trigger{ID: "blind", By: link.TriggerInput}}); err != nil {
 		t.Fatal(err)
 	}
-	answered, fault := false, ""
-	for fault == "" {
+	answered, fault, alive, ok := false, "", 0, false
+	for faults := 0; fault == "" || !answered || alive < 6; {
 		m := v.receive(t)
 		switch {
 		case m.Result != nil:
-			answered = m.Result.TriggerID == "blind" && len(m.Result.Plates) == 0
+			answered = m.Result.TriggerID == "blind" && len(m.Result.Plates) == 0 && m.Result.Event == link.EventTrigger && m.Result.Trigger == link.TriggerInput
+		case m.Alive != nil:
+			alive++
+			ok = ok || m.Alive.CameraOK
 		case m.Fault != nil:
 			fault = m.Fault.Message
+			if faults++; faults > 1 {
+				t.Error("the silence is told again:", fault)
+			}
 		}
 	}
-	if !answered || !strings.Contains(fault, "no picture for 2s") {
-		t.Errorf("answered %v, fault %q", answered, fault)
-	}
-	if err := v.cmd.Wait(); err == nil {
-		t.Error("it ended without an error")
+	if !answered || ok || !strings.Contains(fault, "no picture for 2s") || !strings.Contains(fault, "/dev/video99 is not there") {
+		t.Errorf("answered %v, camera ok %v, fault %q", answered, ok, fault)
 	}
 }
 

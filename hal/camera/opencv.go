@@ -1,0 +1,126 @@
+package camera
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"gocv.io/x/gocv"
+)
+
+// opencv is a source that OpenCV reads: RTSP through FFmpeg, or V4L2.
+type opencv struct {
+	in    *gocv.VideoCapture
+	timed bool // it has a clock of its own
+	idle  int
+}
+
+// environment is set once: OpenCV reads it when it opens an address. Who sets
+// it himself is listened to. FFmpeg and OpenCV would write addresses to the
+// log.
+func environment(o Options) {
+	transport := "tcp" // gets through firewalls and loses nothing
+	if o.Transport == "udp" {
+		transport = "udp"
+	}
+	stall := o.Stall
+	if stall <= 0 {
+		stall = stallUsual
+	}
+	for name, value := range map[string]string{
+		"OPENCV_FFMPEG_CAPTURE_OPTIONS": fmt.Sprintf("rtsp_transport;%s|timeout;%d|fflags;nobuffer|max_delay;200000", transport, stall.Microseconds()),
+		"OPENCV_FFMPEG_LOGLEVEL":        "-8",
+		"OPENCV_LOG_LEVEL":              "SILENT",
+	} {
+		if os.Getenv(name) == "" {
+			_ = os.Setenv(name, value)
+		}
+	}
+}
+
+var environmentOnce sync.Once
+
+var errNotOpened = errors.New("the camera cannot be opened") // OpenCV's error has the address with its password
+
+// stream opens an address with FFmpeg.
+func stream(source string, o Options) opener {
+	environmentOnce.Do(func() { environment(o) })
+	return func(context.Context) (feed, error) {
+		in, err := gocv.VideoCaptureFileWithAPI(source, gocv.VideoCaptureFFmpeg)
+		if err != nil {
+			return nil, errNotOpened
+		}
+		return &opencv{in: in, timed: true}, nil
+	}
+}
+
+// v4l2 opens a device. What it does not take of the options, it does not take:
+// cameras differ, and a picture in another size is better than none.
+func v4l2(path string, number int, o Options) opener {
+	return func(context.Context) (feed, error) {
+		if _, err := os.Stat(path); err != nil {
+			return nil, fmt.Errorf("%s is not there", path)
+		}
+		in, err := gocv.VideoCaptureDeviceWithAPI(number, gocv.VideoCaptureV4L2)
+		if err != nil {
+			return nil, errNotOpened
+		}
+		if o.Format != "" {
+			in.Set(gocv.VideoCaptureFOURCC, in.ToCodec(o.Format))
+		}
+		if o.Width > 0 && o.Height > 0 {
+			in.Set(gocv.VideoCaptureFrameWidth, float64(o.Width))
+			in.Set(gocv.VideoCaptureFrameHeight, float64(o.Height))
+		}
+		in.Set(gocv.VideoCaptureBufferSize, 2)
+		const manual, automatic = 1, 3 // of V4L2_CID_EXPOSURE_AUTO
+		if o.Exposure > 0 {
+			in.Set(gocv.VideoCaptureAutoExposure, manual)
+			in.Set(gocv.VideoCaptureExposure, float64(o.Exposure))
+		} else {
+			in.Set(gocv.VideoCaptureAutoExposure, automatic)
+		}
+		return &opencv{in: in}, nil
+	}
+}
+
+func (c *opencv) next(b *buffer, needed bool) error {
+	if !needed && c.idle < idleEvery {
+		c.idle++
+		begin := time.Now()
+		c.in.Grab(1) // it does not tell whether it failed: the next read does
+		if time.Since(begin) < time.Millisecond {
+			time.Sleep(time.Millisecond) // nor may an ended stream turn this into a race
+		}
+		return nil
+	}
+	c.idle = 0
+	b.jpeg = nil
+	if !c.in.Read(&b.mat) {
+		return errors.New("the camera gives no more frames")
+	}
+	if b.mat.Empty() || b.mat.Cols() > MaxSide || b.mat.Rows() > MaxSide || b.mat.Type() != gocv.MatTypeCV8UC3 {
+		return errGarbage
+	}
+	b.full = true
+	return nil
+}
+
+func (c *opencv) clock() float64 {
+	if !c.timed {
+		return -1
+	}
+	return c.in.Get(gocv.VideoCapturePosMsec)
+}
+
+func (c *opencv) fps() float64 {
+	if fps := c.in.Get(gocv.VideoCaptureFPS); fps > 0 && fps < 1000 {
+		return fps
+	}
+	return 0
+}
+
+func (c *opencv) close() { _ = c.in.Close() }
