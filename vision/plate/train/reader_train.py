@@ -130,6 +130,7 @@ class Check:
         self.held = [samples.photographed(r, rng, plain=True) for r in held]
         street = samples.Surroundings(train, 40)
         self.made = [samples.rendered(rng, street) for _ in range(600)]
+        self.empty = [samples.nothing(rng, street) for _ in range(200)]
 
     def run(self, net):
         net.eval()
@@ -142,6 +143,8 @@ class Check:
                 rare = np.array([s.number[0] != '皖' for s in group])
                 first = np.array([r[:1] == s.number[0] for r, s in zip(reads, group)])
                 out.append(f'not 皖 {right[rare].mean():.3f} (province {first[rare].mean():.3f})')
+        reads = read_all(net, np.stack([s.cut for s in self.empty]))
+        out.append(f'read where there is nothing {np.mean([len(r) > 3 for r in reads]):.3f}')
         net.train()
         return ', '.join(out)
 

@@ -17,6 +17,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+import abroad
 import camera
 import cuts
 import plates
@@ -24,12 +25,15 @@ import real
 from alphabet import encode
 
 SHARD = 500
+HARD = ['cn_wj', 'cn_wj', 'cn_wj_double', 'cn_military', 'cn_military_double', 'cn_agri_double',
+        'cn_emergency', 'cn_yellow_double', 'cn_yellow_double', 'cn_trailer']
 MOST = 9  # characters of a number
 
 
 @dataclass
 class Sample:
-    """cut 48×160×3 BGR uint8; spans n×2 in pixels of the cut, or empty where not known."""
+    """cut 48×160×3 BGR uint8; number '' where there is nothing to read; spans n×2 in pixels of the
+    cut, or empty where not known."""
     cut: np.ndarray
     number: str
     spans: np.ndarray
@@ -88,6 +92,8 @@ def loose(quad, rng, tight=False):
         x, y = rng.uniform(-.02, .05), rng.uniform(-.05, .1)
     else:
         x, y = rng.uniform(-.01, .1), rng.uniform(-.04, .16)
+        if rng.random() < .12:  # only the box of a plate that stands askew, or a generous one
+            x, y = rng.uniform(0, .2), rng.uniform(0, .4)
     quad = cuts.grown(quad, x, y)
     off = rng.normal(0, 1, (4, 2)) * [w * .012, h * .04]
     shift = rng.normal(0, 1, 2) * [w * .012, h * .03]
@@ -117,9 +123,8 @@ def rows_of(boxes, high):
     return upper, [b for b in boxes if b not in upper]
 
 
-def rendered(rng, street, kind=None):
-    """A rendered plate, photographed, cut."""
-    plate = plates.render(rng, kind, scale=rng.uniform(.5, .75))
+def photo_of(rng, street, plate):
+    """A picture of a rendered plate among street: picture, corners and boxes of characters."""
     h, w = plate.image.shape[:2]
     seen = np.exp(rng.uniform(np.log(46 if plate.rows == 1 else 58), np.log(200)))
     quad = pose(rng, seen, seen * h / w * rng.uniform(.85, 1.1))
@@ -137,12 +142,35 @@ def rendered(rng, street, kind=None):
     photo = photo * (1 - mask) + cv2.warpPerspective(image, matrix, size) * mask
     photo = camera.take(photo, rng)
     boxes = [_moved((b.left, b.top, b.right, b.bottom), matrix) for b in plate.boxes]
+    return photo, quad, boxes
+
+
+def rendered(rng, street, kind=None):
+    """A rendered plate, photographed, cut."""
+    plate = plates.render(rng, kind, scale=rng.uniform(.5, .75))
+    photo, quad, boxes = photo_of(rng, street, plate)
     corners = loose(quad, rng)
     at = split(rng, plate) if plate.rows == 2 else None
     cut, spans = cuts.cut(photo, corners, plate.rows, at, boxes)
     if spans.min() < -2 or spans.max() > cuts.WIDTH + 2 or _overlap(spans):
         return rendered(rng, street, kind)  # a character was cut off
     return Sample(cut, plate.number, spans, plate.kind)
+
+
+def nothing(rng, street):
+    """A cut that holds no number: a piece of street, or a plate taken apart in the wrong way, as
+    happens before it is known how many rows it has."""
+    if rng.random() < .3:
+        width, height = (int(v) for v in rng.uniform((60, 20), (320, 100)))
+        photo = camera.take(street.draw(rng, width, height), rng)
+        return Sample(cv2.resize(photo, (cuts.WIDTH, cuts.HEIGHT)), '', NOTHING, 'nothing')
+    while True:
+        plate = plates.render(rng, None, scale=rng.uniform(.5, .75))
+        if plate.rows == 2 or plate.image.shape[1] < 2.6 * plate.image.shape[0]:
+            break
+    photo, quad, _ = photo_of(rng, street, plate)
+    cut, _ = cuts.cut(photo, loose(quad, rng), 3 - plate.rows)
+    return Sample(cut, '', NOTHING, 'nothing')
 
 
 def _overlap(spans):
@@ -159,6 +187,7 @@ def _moved(box, matrix):
     return points[0, 0], mean, points[1, 0], mean
 
 
+NOTHING = np.float32([[0, 999]])  # known: no character anywhere
 SLOTS = [(x, 25, x + 45, 115) for x in plates.SEVEN]
 
 
@@ -325,7 +354,17 @@ class Source:
             return photographed(self.real[index], rng)
         if what < .48:
             return painted(self.exact[rng.integers(len(self.exact))], rng)
-        return rendered(rng, self.street)
+        if what < .53:
+            return nothing(rng, self.street)
+        return rendered(rng, self.street, self._kind(rng))
+
+    @staticmethod
+    def _kind(rng):
+        """Kinds that only rendering brings are drawn more often than plates.py does."""
+        what = rng.random()
+        if what < .28:
+            return plates.pick(rng, list(abroad.KINDS))
+        return plates.pick(rng, HARD) if what < .45 else None
 
 
 def store(samples, file):
