@@ -38,6 +38,9 @@ type Driver interface {
 	// Pulse switches an output on, and off after d. A pulse on an output that
 	// is in a pulse prolongs it.
 	Pulse(output int, d time.Duration) error
+	// On reports whether an output is on, as far as the driver knows: it was
+	// switched on since the start.
+	On(output int) bool
 	// Moving reports whether an output is in a pulse.
 	Moving() bool
 	// Position tells where the barrier is.
@@ -80,6 +83,9 @@ func valid(output int) error {
 
 // On reports whether an output is on.
 func (r *Relays) On(output int) bool {
+	if valid(output) != nil {
+		return false
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.on[output]

@@ -2,52 +2,32 @@ package barrier
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
 
-	"periph.io/x/conn/v3/driver/driverreg"
 	"periph.io/x/conn/v3/gpio"
-	"periph.io/x/host/v3/gpioioctl"
+
+	"gatehouse/hal/lines"
 )
 
-// NewGPIO makes a switch of GPIO lines by the kernel's character device. Lines
+// NewGPIO makes a switch of GPIO lines by the kernel's character device. Names
 // are the outputs in order, each "gpiochip0/17" or a line's name; an empty one
 // is an output that the board does not have. A line becomes an output when it
 // is first switched.
-func NewGPIO(lines []string, activeLow bool) (Switch, error) {
-	if _, err := driverreg.Init(); err != nil {
-		return nil, fmt.Errorf("cannot use GPIO: %w", err)
+func NewGPIO(names []string, activeLow bool) (Switch, error) {
+	if len(names) > Outputs {
+		return nil, fmt.Errorf("cannot use GPIO: there are %d lines for %d outputs", len(names), Outputs)
 	}
 	g := &gpioSwitch{activeLow: activeLow}
-	for i, name := range lines {
-		if i >= Outputs {
-			return nil, fmt.Errorf("cannot use GPIO: there are %d lines for %d outputs", len(lines), Outputs)
-		}
+	for i, name := range names {
 		if name == "" {
 			continue
 		}
-		pin := findLine(name)
-		if pin == nil {
-			return nil, fmt.Errorf("cannot use GPIO: there is no line %q (gpioinfo lists them)", name)
+		line, err := lines.Find(name)
+		if err != nil {
+			return nil, err
 		}
-		g.pins[i] = pin
+		g.pins[i] = line
 	}
 	return g, nil
-}
-
-func findLine(name string) gpio.PinOut {
-	chip, number, both := strings.Cut(name, "/")
-	for _, c := range gpioioctl.Chips {
-		if both {
-			n, err := strconv.Atoi(number)
-			if err == nil && c.Name() == chip && n >= 0 && n < c.LineCount() {
-				return c.ByNumber(n)
-			}
-		} else if l := c.ByName(name); l != nil {
-			return l
-		}
-	}
-	return nil
 }
 
 // gpioSwitch drives pins; tests give it gpiotest's.

@@ -67,7 +67,11 @@ type PlateItem struct {
 	ImagePath         string `json:"image_path"`
 	ImageAbsolutePath string `json:"image_absolute_path"`
 	ImageRelativePath string `json:"image_relative_path"`
-	Content           string `json:"content"`
+	Content           string `json:"content"` // base64 of JPEG
+	BinImgPath        string `json:"binimg_path"`
+	BinImgContent     string `json:"binimg_content"`
+	BinImgSize        int    `json:"binImgSize"`  // bytes
+	ClipImgSize       int    `json:"clipImgSize"` // bytes of the cut-out
 }
 
 // PlateResult is the vendor's table 4.1, in full.
@@ -97,7 +101,12 @@ type PlateResult struct {
 	TimeStamp      struct {
 		Timeval Timeval `json:"Timeval"`
 	} `json:"timeStamp"`
-	StartTime int64         `json:"start_time"` // Unix ms
+	StartTime int64         `json:"start_time"`           // Unix ms
+	BeginTime int64         `json:"begin_time,omitempty"` // Unix s of the passage's first frame
+	EndTime   int64         `json:"end_time,omitempty"`   // Unix s of its last one
+	UniqueID  string        `json:"unique_id,omitempty"`  // serial number, "_" and Unix ms
+	RecordID  int64         `json:"record_uuid"`          // as plateid
+	EventChan int           `json:"event_channel"`        // reserved, 0
 	GioOuts   []RelayAction `json:"gioouts"`
 
 	Bucket                    string `json:"bucket"`
