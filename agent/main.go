@@ -16,7 +16,6 @@ import (
 	"os/signal"
 	"path/filepath"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
 
@@ -158,26 +157,9 @@ func runAgent(ctx context.Context, o options, _ io.Reader, _ io.Writer) error {
 	if err != nil {
 		return err
 	}
-	b, err := board.Open(c, o.state, program, version, log)
-	if err != nil {
-		return err
-	}
-	defer b.Close()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wait sync.WaitGroup
-	wait.Go(func() {
-		if err := b.Serve(ctx, o.state); err != nil {
-			cancel(err)
-		}
+	return board.RunAgent(ctx, board.Options{Config: c, Dir: o.state, Program: program, Version: version, Log: log}, func(b *board.Board) {
+		log.Info("the board is ready", "sn", b.Status().SN, "camera", b.InForce().Camera.Source != "", "version", version)
 	})
-	log.Info("the board is ready", "sn", b.Status().SN, "camera", c.Camera.Source != "", "version", version)
-	err = b.Run(ctx)
-	wait.Wait()
-	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
-		err = cause
-	}
-	return err
 }
 
 // visionProgram is the path of gatehouse-vision.

@@ -105,6 +105,27 @@ func Over(base Config, b []byte) (Config, error) {
 	if err != nil {
 		return Config{}, err
 	}
+	return put(whole, said)
+}
+
+// Restore reads a config that was written by another version of the agent, as
+// Over does, but fields that this version does not know are passed over.
+func Restore(base Config, b []byte) (Config, error) {
+	var said map[string]any
+	dec := json.NewDecoder(bytes.NewReader(b))
+	dec.UseNumber()
+	if err := dec.Decode(&said); err != nil {
+		return Config{}, formError(err)
+	}
+	whole, err := base.tree()
+	if err != nil {
+		return Config{}, err
+	}
+	return put(whole, said)
+}
+
+// put gives whole with what is said, checked.
+func put(whole, said map[string]any) (Config, error) {
 	overlay(whole, said, reflect.TypeFor[Config]())
 	text, err := json.Marshal(whole)
 	if err != nil {
@@ -139,7 +160,12 @@ func overlay(whole, said map[string]any, t reflect.Type) {
 		switch {
 		case !ok:
 		case f.Type.Kind() == reflect.Struct:
-			overlay(whole[name].(map[string]any), v.(map[string]any), f.Type)
+			section, isObject := v.(map[string]any)
+			if !isObject {
+				whole[name] = v // the reader will say that it is none
+				continue
+			}
+			overlay(whole[name].(map[string]any), section, f.Type)
 		default:
 			whole[name] = v
 		}

@@ -16,11 +16,13 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/agent/gate"
+	"gatehouse/agent/settings"
 	"gatehouse/agent/supervise"
 	"gatehouse/configs"
 	"gatehouse/hal/barrier"
 	"gatehouse/sync/binding"
 	"gatehouse/sync/change"
+	"gatehouse/sync/errcode"
 	"gatehouse/sync/outbox"
 	"gatehouse/sync/session"
 	"gatehouse/sync/wire"
@@ -34,18 +36,20 @@ type Board struct {
 	log     *slog.Logger
 	begin   time.Time
 
-	state   *State
-	outbox  *outbox.Outbox
-	engine  *change.Engine
-	barrier barrier.Driver
-	program string // gatehouse-vision
-	gate    *gate.Gate
-	vision  *supervise.Supervisor
-	lock    *os.File
+	state    *State
+	settings *settings.Settings
+	outbox   *outbox.Outbox
+	engine   *change.Engine
+	barrier  barrier.Driver
+	program  string // gatehouse-vision
+	gate     *gate.Gate
+	vision   *supervise.Supervisor
+	lock     *os.File
 
 	commands chan inbound
-	results  chan decided  // from the hot path to the outbox
-	rebound  chan struct{} // the binding changed: connect anew
+	results  chan decided            // from the hot path to the outbox
+	rebound  chan struct{}           // the binding changed: connect anew
+	restart  chan settings.Candidate // start the agent again
 
 	barred time.Time // until when no face opens; onResult's alone
 
@@ -54,56 +58,73 @@ type Board struct {
 	online  bool
 	lastErr string
 	epoch   int64
+	// lastEpoch is the last connection of the config before, ackedAtUp how many
+	// events had been acknowledged when the present connection was made.
+	lastEpoch int64
+	ackedAtUp uint64
+	asked     time.Time // when the cloud was last asked about the binding
 }
 
 // Open opens a board below the state directory dir. Program is the path of
 // gatehouse-vision.
-func Open(c configs.Config, dir, program, version string, log *slog.Logger) (opened *Board, err error) {
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+func Open(c configs.Config, dir, program, version string, log *slog.Logger) (*Board, error) {
+	return OpenBoard(Options{Config: c, Dir: dir, Program: program, Version: version, Log: log})
+}
+
+// OpenBoard opens a board.
+func OpenBoard(o Options) (opened *Board, err error) {
+	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the state directory: %w", err)
 	}
-	b := &Board{version: version, log: log, begin: time.Now(), commands: make(chan inbound, 64),
-		results: make(chan decided, 64), rebound: make(chan struct{}, 1)}
-	b.current.Store(&c)
+	b := &Board{version: o.Version, log: o.Log, begin: time.Now(), program: o.Program, commands: make(chan inbound, 64),
+		results: make(chan decided, 64), rebound: make(chan struct{}, 1), restart: make(chan settings.Candidate, 1)}
 	defer func() {
 		if err != nil {
 			b.Close()
 		}
 	}()
-	if b.lock, err = lock(dir); err != nil {
+	if b.lock, err = lock(o.Dir); err != nil {
 		return nil, err
 	}
-	if b.state, err = OpenState(dir, c.Device.SN, log); err != nil {
+	if b.state, err = OpenState(o.Dir, o.Config.Device.SN, o.Log); err != nil {
 		return nil, err
 	}
-	b.outbox, err = outbox.Open(filepath.Join(dir, "events.db"), outbox.Options{
-		PictureDir: filepath.Join(dir, "pictures"), MaxBytes: int64(c.Delivery.MaxBytesMiB) << 20,
-		MaxAge: time.Duration(c.Delivery.MaxAge), PictureQuota: int64(c.Delivery.PictureQuotaMiB) << 20, Trusted: ClockSynced, Log: log})
-	if err != nil {
+	if b.settings, err = settings.Open(b.state.db, o.Config, o.Candidate, settings.Options{Dir: o.Dir, SN: b.state.SN(),
+		Sign: b.state.identity.Keys.Sign, Quarantined: b.state.Quarantined, Log: o.Log}); err != nil {
 		return nil, err
 	}
-	if b.barrier, err = newBarrier(c.Barrier); err != nil {
+	c := b.settings.Start()
+	b.current.Store(&c)
+	if err := b.openParts(c, o); err != nil {
 		return nil, err
 	}
-	b.gate = gate.New(b.state.Whitelist, b.state.Faces, b.barrier, gate.Options{MinPlateScore: c.Gate.MinPlateScore,
-		OpenByWhitelist: c.Gate.OpenByWhitelist, OpenByFace: c.Gate.OpenByFace, MinFaceSimilarity: c.Gate.MinFaceSimilarity,
-		FaceFalseAccept: c.Faces.FalseAccept, MinLive: c.Faces.MinLive,
-		Pulse: time.Duration(c.Barrier.Pulse)})
-	b.program = program
-	b.engine, err = change.New(b.state.db, []change.Kind{b.state.Whitelist.Kind()}, b.reportChange, change.Options{Hold: b.hold, Log: log})
-	if err != nil {
-		return nil, err
-	}
-	b.vision = supervise.New(supervise.Options{
-		Program: program, Args: []string{"run"}, MaxRSS: int64(c.Vision.MaxRSSMiB) << 20, Silence: time.Duration(c.Vision.SilenceTimeout),
-		Settings: visionSettings(c),
-		OnResult: b.onResult, OnFault: func(f link.Fault) { log.Error("vision reports a fault", "code", f.Code, "message", f.Message) }, Log: log})
+	b.reportDamages()
 	return b, nil
 }
 
-// config is what is in force at this moment. It is not changed once stored: a
-// caller that needs several settings that belong together keeps the pointer.
-func (b *Board) config() *configs.Config { return b.current.Load() }
+// openParts opens what the config decides about.
+func (b *Board) openParts(c configs.Config, o Options) (err error) {
+	b.outbox, err = outbox.Open(filepath.Join(o.Dir, "events.db"), outbox.Options{
+		PictureDir: filepath.Join(o.Dir, "pictures"), MaxBytes: int64(c.Delivery.MaxBytesMiB) << 20,
+		MaxAge: time.Duration(c.Delivery.MaxAge), PictureQuota: int64(c.Delivery.PictureQuotaMiB) << 20, Trusted: ClockSynced, Log: o.Log})
+	if err != nil {
+		return err
+	}
+	if b.barrier, err = newBarrier(c.Barrier); err != nil {
+		return err
+	}
+	b.gate = gate.New(b.state.Whitelist, b.state.Faces, b.barrier, gateOptions(c))
+	b.vision = supervise.New(supervise.Options{
+		Program: o.Program, Args: []string{"run"}, Task: visionTask(c),
+		OnResult: b.onResult, OnFault: func(f link.Fault) { o.Log.Error("vision reports a fault", "code", f.Code, "message", f.Message) }, Log: o.Log})
+	b.engine, err = change.New(b.state.db, []change.Kind{b.state.Whitelist.Kind(), b.settings.Kind(b)}, b.reportChange, change.Options{
+		Dir: filepath.Join(o.Dir, "changes"), Hold: b.hold, Window: b.window, Trust: b.trust, Log: o.Log})
+	if err != nil {
+		return err
+	}
+	b.state.cleared = b.engine.Cleared
+	return nil
+}
 
 // newBarrier makes the driver that the config names.
 func newBarrier(c configs.Barrier) (barrier.Driver, error) {
@@ -132,14 +153,6 @@ func lock(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("cannot lock %s: another agent runs with this --state", dir)
 	}
 	return f, nil
-}
-
-// hold is the interlock: no change is applied while the barrier moves.
-func (b *Board) hold() string {
-	if b.barrier.Moving() {
-		return "the barrier is moving"
-	}
-	return ""
 }
 
 // ClockSynced asks the kernel whether the clock is synchronised.
@@ -181,19 +194,6 @@ func (b *Board) Close() {
 	if b.lock != nil {
 		b.lock.Close()
 	}
-}
-
-// Run runs the board until ctx ends.
-func (b *Board) Run(ctx context.Context) error {
-	var wait sync.WaitGroup
-	if b.config().Camera.Source != "" {
-		wait.Go(func() { b.vision.Run(ctx) })
-	}
-	wait.Go(func() { b.store(ctx) })
-	wait.Go(func() { b.obey(ctx) })
-	wait.Go(func() { b.connect(ctx) })
-	wait.Wait()
-	return nil
 }
 
 // decided is a result with what the gate did about it.
@@ -331,10 +331,10 @@ func percent(score float64) int { return int(score*100 + 1e-9) }
 // account is whom events belong to, 0 while the board is not bound.
 func (b *Board) account() int64 {
 	bound, err := b.state.Binding()
-	if err != nil || bound.Body == nil {
+	if err != nil {
 		return 0
 	}
-	return bound.Body.AccountID
+	return bound.account()
 }
 
 // reportChange takes a change's report over into the outbox.
@@ -351,6 +351,40 @@ func (b *Board) reportChange(r wire.ChangeReport) error {
 func (b *Board) Bind(ctx context.Context, c binding.Client, groupID int64, remark string) error {
 	err := b.state.Bind(ctx, c, groupID, remark)
 	b.reconnect()
+	return err
+}
+
+// rebindEvery bounds how often the broker can make the board ask its cloud.
+const rebindEvery = 2 * time.Second
+
+// rebind asks the cloud what the board is bound to now: keys, policy or
+// credentials have changed. The message itself is a hint only, since whoever
+// holds the broker could send one; the answer comes over the cloud's HTTPS,
+// sealed for this board.
+func (b *Board) rebind() error {
+	b.mu.Lock()
+	early := time.Since(b.asked) < rebindEvery
+	b.asked = time.Now()
+	b.mu.Unlock()
+	if early {
+		return errcode.New(errcode.RateExceeded, "")
+	}
+	before, err := b.state.Binding()
+	if err != nil {
+		return err
+	}
+	if before.Cloud == "" {
+		return errcode.New(errcode.DeviceNotBound, "")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := b.state.Agree(ctx); err != nil {
+		return err
+	}
+	after, err := b.state.Binding()
+	if err == nil && (after.Body == nil || before.Body == nil || after.Body.Broker != before.Body.Broker) {
+		b.reconnect()
+	}
 	return err
 }
 
@@ -393,10 +427,13 @@ var errNotBound = errors.New("the board is not bound; run `gatehouse bind`")
 // onState notes how the connection does; refused credentials may mean that the
 // cloud has unbound the board or rotated them: it is asked.
 func (b *Board) onState(err error) {
+	acknowledged := b.outbox.Stats().Acknowledged
 	b.mu.Lock()
 	b.online = err == nil
 	if err != nil {
 		b.lastErr = err.Error()
+	} else {
+		b.ackedAtUp = acknowledged
 	}
 	b.mu.Unlock()
 	switch {

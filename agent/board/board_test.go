@@ -68,7 +68,9 @@ func TestCommands(t *testing.T) {
 		{"white_list_operator", "7", `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1}}`, 0, 3},
 		{"white_list_operator", "8", `{"operator_type":"delete"}`, errcode.ParamsError, 3},
 		{"whitelist", "9", `{"operator_type":"apply","change_id":"c"}`, errcode.WhitelistNotExist, 3},
-		{"config", "10", `{"operator_type":"apply","change_id":"c"}`, errcode.NotSupported, 3},
+		{"config", "10", `{"operator_type":"apply","change_id":"c"}`, errcode.ConfigNotExist, 3},
+		{"upgrade", "10", `{"operator_type":"apply","change_id":"c"}`, errcode.NotSupported, 3},
+		{"bind", "13", `{}`, errcode.DeviceNotBound, 3},
 		{"set_cloud_ctrl", "11", `{}`, errcode.NotSupported, 3},
 	} {
 		if _, code := order(t, b, c.name, c.id, c.body); code != c.code || b.gate.Status().Opened != c.opened {

@@ -96,6 +96,8 @@ func (b *Board) carryOut(topic string, cmd wire.Command) (any, error) {
 		}
 		_, err = b.outbox.Ack(ack.Boot, ack.Ranges, b.uploads())
 		return silent, err
+	case wire.NameBind:
+		return nil, b.rebind()
 	case wire.NameUnbind:
 		return nil, b.Unbind()
 	}

@@ -177,7 +177,7 @@ func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, l
 func (b *Board) birth(epoch int64) wire.Birth {
 	s := b.outbox.Stats()
 	m := wire.Birth{Boot: s.Boot, Epoch: epoch, AgentVersion: b.version, BoardVersion: b.config().Device.BoardVersion, Models: b.vision.Status().Hello.Models,
-		StateDigest: map[string]string{"whitelist": b.state.Whitelist.Digest()}, LastSeq: s.LastSeq, OldestSeq: b.outbox.Oldest(), Changes: []wire.ChangeState{}}
+		StateDigest: map[string]string{"config": b.settings.Digest(), "whitelist": b.state.Whitelist.Digest()}, LastSeq: s.LastSeq, OldestSeq: b.outbox.Oldest(), Changes: []wire.ChangeState{}}
 	changes, err := b.engine.States()
 	if err != nil {
 		b.log.Error("the changes cannot be read", "err", err)

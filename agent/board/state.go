@@ -9,20 +9,22 @@ package board
 
 import (
 	"context"
-	"crypto/rand"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
 
 	"gatehouse/agent/faces"
+	"gatehouse/sync/audit"
 	"gatehouse/sync/binding"
 	"gatehouse/sync/change"
 	"gatehouse/sync/errcode"
+	"gatehouse/sync/signed"
 	"gatehouse/sync/store"
 	"gatehouse/sync/whitelist"
 	"gatehouse/sync/wire"
@@ -34,11 +36,13 @@ type State struct {
 	Whitelist *whitelist.List
 	Faces     *faces.Library
 	identity  identity
-}
-
-type identity struct {
-	SN   string       `json:"sn"`
-	Keys binding.Keys `json:"keys"`
+	dir       string
+	log       *slog.Logger
+	damages   []string
+	// Quarantined is where a damaged database was set aside at the start, or "".
+	Quarantined string
+	// cleared is called after the account's things were cleared away; nil: nobody is told.
+	cleared func()
 }
 
 // Binding is what a board is bound to. Pending is set while a binding is under
@@ -47,6 +51,17 @@ type Binding struct {
 	Cloud   string         `json:"cloud"` // URL of its HTTP API
 	Body    *wire.BindBody `json:"body"`  // nil: not bound
 	Pending string         `json:"pending,omitempty"`
+	// Account is whom the board belonged to when its binding was lost with the
+	// database; its cloud will say what is so now.
+	Account int64 `json:"account,omitempty"`
+}
+
+// account is whom events belong to, 0 for nobody.
+func (b Binding) account() int64 {
+	if b.Body != nil {
+		return b.Body.AccountID
+	}
+	return b.Account
 }
 
 var (
@@ -56,38 +71,68 @@ var (
 	epochKey    = []byte("epoch")
 )
 
-// OpenState opens the state database below dir; the first time it makes the
-// board's keys and, without a configured serial number, one by chance.
+// OpenState opens the state database below dir. A damaged one is set aside,
+// and what lies in plain files too (identity, the cloud's address) is taken from
+// them: see Damages. The first time it makes the board's keys and, without a
+// configured serial number, one by chance.
 func OpenState(dir, sn string, log *slog.Logger) (*State, error) {
-	db, err := store.Open(filepath.Join(dir, "state.db"), store.Options{Log: log})
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	tidy(dir)
+	path := filepath.Join(dir, "state.db")
+	s, err := openState(dir, path, sn, log)
+	if errors.Is(err, errUnusable) {
+		aside, asideErr := store.SetAside(path)
+		if asideErr != nil {
+			return nil, errors.Join(err, asideErr)
+		}
+		log.Error("the state database cannot be used and is set aside", "aside", aside, "err", err)
+		if s, err = openState(dir, path, sn, log); err == nil {
+			s.Quarantined = aside
+			s.damage("the state database was damaged and set aside as " + filepath.Base(aside))
+		}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("cannot open the board's state: %w", err)
+	}
+	return s, nil
+}
+
+// errUnusable is a database that passed its check and cannot be used all the same.
+var errUnusable = errors.New("the database is damaged")
+
+func openState(dir, path, sn string, log *slog.Logger) (s *State, err error) {
+	db, err := store.Open(path, store.Options{Log: log})
 	if err != nil {
 		return nil, err
 	}
-	s := &State{db: db}
+	s = &State{db: db, dir: dir, log: log, Quarantined: db.Quarantined}
+	defer func() {
+		if p := recover(); p != nil { // bbolt panics where a page is not what it should be
+			err = fmt.Errorf("%w: %v", errUnusable, p)
+		}
+		if err != nil {
+			db.Close()
+			s = nil
+		}
+	}()
+	if s.Quarantined != "" {
+		s.damage("the state database was damaged and set aside as " + filepath.Base(s.Quarantined))
+	}
 	err = db.Update(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(boardBucket)
 		if err != nil {
 			return err
 		}
-		found, err := store.GetJSON(b, identityKey, &s.identity)
-		if err != nil || found && (sn == "" || sn == s.identity.SN) {
+		if err := s.identify(tx, sn); err != nil {
 			return err
 		}
-		if found {
-			return fmt.Errorf("/device/sn is %s in the config, but this state belongs to %s; use another --state", sn, s.identity.SN)
+		var bound Binding
+		if _, err := store.GetJSON(b, bindingKey, &bound); err != nil {
+			return s.lostBinding(tx)
 		}
-		if s.identity.SN = sn; sn == "" {
-			var chance [8]byte
-			if _, err := rand.Read(chance[:]); err != nil {
-				return err
-			}
-			h := hex.EncodeToString(chance[:])
-			s.identity.SN = h[:8] + "-" + h[8:]
-		}
-		if s.identity.Keys, err = binding.NewKeys(); err != nil {
-			return err
-		}
-		return store.PutJSON(b, identityKey, s.identity)
+		return nil
 	})
 	if err == nil {
 		s.Whitelist, err = whitelist.Open(db, time.Local, log)
@@ -95,11 +140,26 @@ func OpenState(dir, sn string, log *slog.Logger) (*State, error) {
 	if err == nil {
 		s.Faces, err = faces.Open(db, log)
 	}
-	if err != nil {
-		db.Close()
-		return nil, fmt.Errorf("cannot open the board's state: %w", err)
+	if err == nil {
+		err = s.keep()
 	}
-	return s, nil
+	if errors.Is(err, store.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", errUnusable, err)
+	}
+	return s, err
+}
+
+// lostBinding replaces a damaged record of the binding by what the file says.
+func (s *State) lostBinding(tx *bolt.Tx) error {
+	s.damage("the record of the binding was damaged")
+	k, err := readKept(s.dir)
+	if err := tx.Bucket(boardBucket).Delete(bindingKey); err != nil {
+		return err
+	}
+	if err != nil {
+		return nil // not bound, as far as the board can tell
+	}
+	return s.restoreBinding(tx, k)
 }
 
 // Close closes the database.
@@ -161,16 +221,60 @@ func (s *State) Bind(ctx context.Context, c binding.Client, groupID int64, remar
 
 // adopt makes body the binding. Another account than before takes nothing over.
 func (s *State) adopt(cloud string, body wire.BindBody) error {
+	if err := trustworthy(body); err != nil {
+		return err
+	}
 	old, err := s.Binding()
 	if err != nil {
 		return err
 	}
-	if old.Body != nil && old.Body.AccountID != body.AccountID {
+	if now := old.account(); now != 0 && now != body.AccountID {
 		if err := s.Clear(); err != nil {
 			return err
 		}
+		old = Binding{}
 	}
-	return s.setBinding(Binding{Cloud: cloud, Body: &body})
+	err = s.db.Update(func(tx *bolt.Tx) error {
+		if err := auditBinding(tx, old.Body, body); err != nil {
+			return err
+		}
+		return store.PutJSON(tx.Bucket(boardBucket), bindingKey, Binding{Cloud: cloud, Body: &body})
+	})
+	if err != nil {
+		return err
+	}
+	return s.keep()
+}
+
+// trustworthy refuses a binding with which nothing could be changed any more.
+func trustworthy(body wire.BindBody) error {
+	keys, err := signed.ParseKeys(body.Keys)
+	if err != nil {
+		return err
+	}
+	if (body.Policy.SignConfig || body.Policy.SignWhitelist) && len(keys) == 0 {
+		return errcode.Param("policy", "asks for signatures, but keys holds none for them")
+	}
+	return nil
+}
+
+// auditBinding notes what a binding changes about who may do what.
+func auditBinding(tx *bolt.Tx, old *wire.BindBody, body wire.BindBody) error {
+	if old == nil {
+		return audit.Put(tx, audit.Entry{What: "bound", Detail: fmt.Sprintf("account %d, %d keys, policy %+v", body.AccountID, len(body.Keys), body.Policy)})
+	}
+	var err error
+	if !slices.Equal(old.Keys, body.Keys) {
+		ids := []string{}
+		for _, k := range body.Keys {
+			ids = append(ids, k.KeyID)
+		}
+		err = audit.Put(tx, audit.Entry{What: "keys", Detail: "the account's keys are now " + strings.Join(ids, ", ")})
+	}
+	if old.Policy != body.Policy {
+		err = errors.Join(err, audit.Put(tx, audit.Entry{What: "policy", Detail: fmt.Sprintf("%+v", body.Policy)}))
+	}
+	return err
 }
 
 // Agree asks the cloud what the board is bound to and does as it says: takes
@@ -183,7 +287,7 @@ func (s *State) Agree(ctx context.Context) error {
 	body, err := binding.Client{URL: b.Cloud}.Handshake(ctx, s.identity.SN, s.identity.Keys)
 	var e *errcode.Error
 	if errors.As(err, &e) && (e.Code == errcode.DeviceNotBound || e.Code == errcode.DeviceNotExist) {
-		if b.Body == nil {
+		if b.account() == 0 {
 			b.Pending = ""
 			return s.setBinding(b)
 		}
@@ -202,6 +306,9 @@ func (s *State) Clear() error {
 		if err := tx.Bucket(boardBucket).Delete(bindingKey); err != nil {
 			return err
 		}
+		if err := audit.Put(tx, audit.Entry{What: "unbound"}); err != nil {
+			return err
+		}
 		if err := change.Clear(tx); err != nil {
 			return err
 		}
@@ -213,5 +320,8 @@ func (s *State) Clear() error {
 	if err != nil {
 		return fmt.Errorf("cannot unbind: %w", err)
 	}
-	return errors.Join(s.Whitelist.Reload(), s.Faces.Reload())
+	if s.cleared != nil {
+		s.cleared()
+	}
+	return errors.Join(s.Whitelist.Reload(), s.Faces.Reload(), s.keep())
 }

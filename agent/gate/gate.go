@@ -9,6 +9,7 @@ package gate
 import (
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/hal/barrier"
@@ -70,7 +71,7 @@ type Gate struct {
 	list   Lister
 	faces  Matcher
 	driver barrier.Driver
-	o      Options
+	rules  atomic.Pointer[Options]
 
 	mu       sync.Mutex
 	opened   int
@@ -82,8 +83,15 @@ type Gate struct {
 
 // New makes a gate; it moves nothing.
 func New(list Lister, faces Matcher, driver barrier.Driver, o Options) *Gate {
-	return &Gate{list: list, faces: faces, driver: driver, o: o}
+	g := &Gate{list: list, faces: faces, driver: driver}
+	g.Set(o)
+	return g
 }
+
+// Set has the next decisions made by other rules; it moves nothing.
+func (g *Gate) Set(o Options) { g.rules.Store(&o) }
+
+func (g *Gate) o() *Options { return g.rules.Load() }
 
 // Passage decides about a result and opens where it may. Captured is when the
 // deciding frame came, for the measured times.
@@ -91,7 +99,7 @@ func (g *Gate) Passage(r *link.Result, captured, now time.Time) Decision {
 	d := g.decide(r.Plates, now)
 	g.recognise(&d, r.Faces)
 	if d.Opened {
-		if err := g.driver.Pulse(barrier.RaiseOutput, g.o.Pulse); err != nil {
+		if err := g.driver.Pulse(barrier.RaiseOutput, g.o().Pulse); err != nil {
 			d.Opened, d.Reason = false, "output_failed"
 		}
 	}
@@ -107,7 +115,7 @@ func (g *Gate) decide(plates []link.Plate, now time.Time) Decision {
 	}
 	d := Decision{Reason: "unsure", Plate: plates[0].Text}
 	for _, p := range plates {
-		if p.Text == "" || !(p.Score >= g.o.MinPlateScore) { // also for a NaN
+		if p.Text == "" || !(p.Score >= g.o().MinPlateScore) { // also for a NaN
 			continue
 		}
 		one := g.look(p.Text, now)
@@ -118,7 +126,7 @@ func (g *Gate) decide(plates []link.Plate, now time.Time) Decision {
 			d = one
 		}
 	}
-	if d.Opened && !g.o.OpenByWhitelist {
+	if d.Opened && !g.o().OpenByWhitelist {
 		d.Opened, d.Reason = false, "switched_off"
 	}
 	return d
@@ -130,8 +138,8 @@ func (g *Gate) look(text string, now time.Time) Decision {
 	reading := whitelist.Normalize(text)
 	entry, verdict := g.list.Lookup(reading, now)
 	tolerated := false
-	if verdict == whitelist.NotListed && g.o.Tolerance > 0 {
-		entry, verdict = g.list.Near(reading, g.o.Tolerance, now)
+	if verdict == whitelist.NotListed && g.o().Tolerance > 0 {
+		entry, verdict = g.list.Near(reading, g.o().Tolerance, now)
 		tolerated = verdict != whitelist.NotListed
 	}
 	return Decision{Opened: verdict == whitelist.Listed, Reason: verdict.String(), Plate: text, Listed: entry.Plate, Group: entry.Group,
@@ -145,14 +153,14 @@ func (g *Gate) recognise(d *Decision, found []link.Face) {
 		return
 	}
 	var known, picture bool
-	needed := max(g.o.MinFaceSimilarity, g.faces.Needed(g.o.FaceFalseAccept))
+	needed := max(g.o().MinFaceSimilarity, g.faces.Needed(g.o().FaceFalseAccept))
 	for _, f := range found {
 		who := Face{Similarity: -1, Needed: needed}
 		if len(f.Feature) > 0 {
 			var name string
 			if name, who.Similarity = g.faces.Match(f.Feature); who.Similarity >= needed {
 				who.Name = name
-				if f.Live == nil || *f.Live >= g.o.MinLive {
+				if f.Live == nil || *f.Live >= g.o().MinLive {
 					known = true
 				} else {
 					picture = true // it names somebody, but opens nothing
@@ -163,7 +171,7 @@ func (g *Gate) recognise(d *Decision, found []link.Face) {
 	}
 	switch {
 	case d.Opened || d.Reason == whitelist.Blacklisted.String():
-	case known && g.o.OpenByFace:
+	case known && g.o().OpenByFace:
 		d.Opened, d.Reason = true, "face_known"
 	case known:
 		d.Reason = "switched_off"

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"reflect"
 	"strconv"
 	"strings"
 	"sync"
@@ -26,11 +27,9 @@ import (
 
 // Options of a Supervisor.
 type Options struct {
-	Program   string   // path of gatehouse-vision
-	Args      []string // e.g. run
-	Settings  link.Settings
-	MaxRSS    int64         // bytes of resident memory, 0: no limit
-	Silence   time.Duration // no message for this long: it hangs
+	Program string   // path of gatehouse-vision
+	Args    []string // e.g. run
+	Task
 	BackoffUp time.Duration // the longest wait before a restart; 0: 30 s
 	// OnResult is called for each result, from one goroutine.
 	OnResult func(*link.Result)
@@ -55,8 +54,18 @@ type Supervisor struct {
 	o Options
 
 	mu     sync.Mutex
+	task   Task
 	status Status
-	conn   *link.Conn // nil while no child runs
+	conn   *link.Conn    // nil while no child runs
+	retask chan struct{} // closed and replaced by Set
+}
+
+// Task is what a child is to do, and its limits.
+type Task struct {
+	Settings link.Settings
+	MaxRSS   int64         // bytes of resident memory, 0: no limit
+	Silence  time.Duration // no message for this long: it hangs
+	Idle     bool          // no child is needed
 }
 
 // New makes a supervisor; Run starts the child.
@@ -67,8 +76,30 @@ func New(o Options) *Supervisor {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Supervisor{o: o}
+	return &Supervisor{o: o, task: o.Task, retask: make(chan struct{})}
 }
+
+// Set gives the child another task: it is ended and started again with it, at
+// once. The same task changes nothing.
+func (s *Supervisor) Set(t Task) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if reflect.DeepEqual(t, s.task) {
+		return
+	}
+	s.task = t
+	close(s.retask)
+	s.retask = make(chan struct{})
+}
+
+// assigned gives the present task, and a channel that is closed when there is another.
+func (s *Supervisor) assigned() (Task, <-chan struct{}) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.task, s.retask
+}
+
+var errRetasked = errors.New("it has another task")
 
 // Status tells how the child does.
 func (s *Supervisor) Status() Status {
@@ -99,10 +130,25 @@ func (s *Supervisor) TriggerBy(id string, by int) error {
 func (s *Supervisor) Run(ctx context.Context) {
 	wait := 250 * time.Millisecond
 	for ctx.Err() == nil {
+		task, changed := s.assigned()
+		if task.Idle {
+			select {
+			case <-ctx.Done():
+			case <-changed:
+			}
+			continue
+		}
 		begin := time.Now()
-		err := s.child(ctx)
+		err := s.child(ctx, task, changed)
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, errRetasked) {
+			s.mu.Lock()
+			s.status.Running = false
+			s.mu.Unlock()
+			wait = 250 * time.Millisecond
+			continue
 		}
 		if time.Since(begin) > time.Minute {
 			wait = 250 * time.Millisecond
@@ -121,7 +167,7 @@ func (s *Supervisor) Run(ctx context.Context) {
 }
 
 // child runs one child to its end and gives the reason.
-func (s *Supervisor) child(ctx context.Context) error {
+func (s *Supervisor) child(ctx context.Context, task Task, changed <-chan struct{}) error {
 	ours, theirs, err := socketPair()
 	if err != nil {
 		return fmt.Errorf("cannot make the socket pair: %w", err)
@@ -139,18 +185,22 @@ func (s *Supervisor) child(ctx context.Context) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	var wait sync.WaitGroup
 	wait.Go(func() { // whatever ends first ends the others
-		<-ctx.Done()
+		select {
+		case <-changed:
+			cancel(errRetasked)
+		case <-ctx.Done():
+		}
 		_ = cmd.Process.Kill()
 		ours.Close()
 	})
 	heard := make(chan struct{}, 1)
 	conn := link.NewConn(ours)
 	wait.Go(func() { cancel(s.listen(conn, heard)) })
-	wait.Go(func() { cancel(s.watch(ctx, cmd.Process.Pid, heard)) })
+	wait.Go(func() { cancel(s.watch(ctx, task, cmd.Process.Pid, heard)) })
 	s.mu.Lock()
 	s.conn, s.status.Running, s.status.PID = conn, true, cmd.Process.Pid
 	s.mu.Unlock()
-	if err := conn.Send(link.Message{Settings: &s.o.Settings}); err != nil {
+	if err := conn.Send(link.Message{Settings: &task.Settings}); err != nil {
 		cancel(err)
 	}
 	err = cmd.Wait()
@@ -197,8 +247,8 @@ func (s *Supervisor) listen(conn *link.Conn, heard chan struct{}) error {
 }
 
 // watch ends a child that is silent or has grown too large.
-func (s *Supervisor) watch(ctx context.Context, pid int, heard chan struct{}) error {
-	silent := time.NewTimer(s.o.Silence)
+func (s *Supervisor) watch(ctx context.Context, task Task, pid int, heard chan struct{}) error {
+	silent := time.NewTimer(task.Silence)
 	defer silent.Stop()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()
@@ -207,16 +257,16 @@ func (s *Supervisor) watch(ctx context.Context, pid int, heard chan struct{}) er
 		case <-ctx.Done():
 			return nil
 		case <-heard:
-			silent.Reset(s.o.Silence)
+			silent.Reset(task.Silence)
 		case <-silent.C:
-			return fmt.Errorf("it said nothing for %s", s.o.Silence)
+			return fmt.Errorf("it said nothing for %s", task.Silence)
 		case <-look.C:
 			rss := RSS(pid)
 			s.mu.Lock()
 			s.status.RSSBytes = rss
 			s.mu.Unlock()
-			if s.o.MaxRSS > 0 && rss > s.o.MaxRSS {
-				return fmt.Errorf("it grew to %d MiB, the limit is %d", rss>>20, s.o.MaxRSS>>20)
+			if task.MaxRSS > 0 && rss > task.MaxRSS {
+				return fmt.Errorf("it grew to %d MiB, the limit is %d", rss>>20, task.MaxRSS>>20)
 			}
 		}
 	}

@@ -64,7 +64,7 @@ func run(t *testing.T, how string, maxRSS int64, done func(s *Supervisor, result
 	t.Helper()
 	t.Setenv("GATEHOUSE_FAKE_VISION", how)
 	var results atomic.Int32
-	s := New(Options{Program: os.Args[0], Settings: link.Settings{Camera: "cam"}, MaxRSS: maxRSS, Silence: 1500 * time.Millisecond,
+	s := New(Options{Program: os.Args[0], Task: Task{Settings: link.Settings{Camera: "cam"}, MaxRSS: maxRSS, Silence: 1500 * time.Millisecond},
 		BackoffUp: 300 * time.Millisecond, OnResult: func(*link.Result) { results.Add(1) }})
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan struct{})
@@ -102,6 +102,36 @@ func TestTrigger(t *testing.T) {
 	}
 	if err := New(Options{}).Trigger("x"); err != ErrDown {
 		t.Error(err)
+	}
+}
+
+// Another task ends the child and starts one with it, which is no failure; an
+// idle task leaves none.
+func TestSet(t *testing.T) {
+	task := Task{Settings: link.Settings{Camera: "cam"}, Silence: 5 * time.Second}
+	step := 0
+	s := run(t, "echo", 0, func(s *Supervisor, _ int32) bool {
+		now := s.Status()
+		switch {
+		case step == 0 && now.Hello.Version == "cam":
+			task.Settings.Camera = "other"
+			s.Set(task)
+			step++
+		case step == 1 && now.Hello.Version == "other":
+			task.Idle = true
+			s.Set(task)
+			step++
+		case step == 2 && !now.Running:
+			task.Idle = false
+			s.Set(task)
+			step++
+		case step == 3 && now.Running:
+			step++
+		}
+		return step == 4
+	})
+	if s.Restarts != 0 {
+		t.Errorf("%+v", s)
 	}
 }
 

@@ -105,11 +105,11 @@ func Open(path string, o Options) (*DB, error) {
 	db := &DB{}
 	if _, err := os.Stat(path); err == nil {
 		if reason := Check(path); reason != nil {
-			aside := path + ".corrupt." + time.Now().UTC().Format("20060102T150405.000")
-			o.Log.Error("database is damaged and set aside", "path", path, "aside", aside, "reason", reason)
-			if err := os.Rename(path, aside); err != nil {
-				return nil, fmt.Errorf("cannot set the damaged database aside: %w", err)
+			aside, err := SetAside(path)
+			if err != nil {
+				return nil, err
 			}
+			o.Log.Error("database is damaged and set aside", "path", path, "aside", aside, "reason", reason)
 			db.Quarantined = aside
 		}
 	}
@@ -135,6 +135,27 @@ func Open(path string, o Options) (*DB, error) {
 	}
 	db.DB = opened
 	return db, nil
+}
+
+// keepAside is how many damaged databases are kept for whoever looks into it.
+const keepAside = 3
+
+// SetAside renames a damaged database, so that a new one can be made, and
+// removes the oldest of those that were set aside before.
+func SetAside(path string) (aside string, err error) {
+	aside = path + ".corrupt." + time.Now().UTC().Format("20060102T150405.000")
+	if err := Rename(path, aside); err != nil {
+		return "", fmt.Errorf("cannot set the damaged database aside: %w", err)
+	}
+	old, err := filepath.Glob(path + ".corrupt.*") // sorted by their time
+	if err != nil {
+		return aside, nil
+	}
+	for len(old) > keepAside {
+		_ = os.Remove(old[0])
+		old = old[1:]
+	}
+	return aside, nil
 }
 
 // Check reads all of a database that no process has open, and tells what is

@@ -24,6 +24,7 @@ const (
 	NamePull       = "pull"
 	NameChange     = "change"
 	NameEventAck   = "event_ack"
+	NameFault      = "fault"
 	NameBind       = "bind"
 	NameUnbind     = "unbind"
 )
@@ -309,6 +310,15 @@ type Offline struct {
 	Boot   string `json:"boot"`
 	Epoch  int64  `json:"epoch"`
 	Reason string `json:"reason"` // lost, stopped
+}
+
+// Fault says what is wrong with the board itself, or was: a database that was
+// damaged, a config that could not be used.
+type Fault struct {
+	ErrorCode    int    `json:"error_code"` // of the error table
+	ErrorMessage string `json:"error_message"`
+	Component    string `json:"component"` // state, events, config
+	At           int64  `json:"at"`        // Unix s
 }
 
 // FaceResult is a recognised or unknown face; ours, the vendor has none.

@@ -1,0 +1,62 @@
+package board
+
+import (
+	"context"
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"gatehouse/sync/audit"
+	"gatehouse/sync/errcode"
+	"gatehouse/sync/outbox"
+	"gatehouse/sync/wire"
+)
+
+// reportDamages tells what was found damaged at the start: to the log, the
+// audit and, as faults, the cloud.
+func (b *Board) reportDamages() {
+	state := strings.Join(b.state.Damages(), "; ")
+	if n := b.state.Whitelist.Damaged(); n > 0 {
+		state = strings.TrimPrefix(state+"; rows of the whitelist were damaged and do not count", "; ")
+	}
+	if b.state.Quarantined != "" {
+		state += "; whitelist, faces and staged changes are gone until the cloud sends them again"
+	}
+	events := ""
+	if q := b.outbox.Stats().Quarantined; q != "" {
+		events = "the database of events was damaged and set aside as " + filepath.Base(q) + "; what waited in it is lost"
+	}
+	for _, f := range []struct{ component, what string }{{"state", state}, {"config", b.settings.Restored()}, {"events", events}} {
+		if f.what != "" {
+			b.fault(f.component, f.what)
+		}
+	}
+}
+
+// fault tells of something that is wrong with the board: a 1106 with its reason.
+func (b *Board) fault(component, what string) {
+	b.log.Error("something was damaged", "component", component, "what", what)
+	what = strings.ToUpper(what[:1]) + what[1:] + "!"
+	now := time.Now().Unix()
+	err := b.state.db.Update(func(tx *bolt.Tx) error {
+		return audit.Put(tx, audit.Entry{At: now, What: "damaged", Kind: component, Code: int(errcode.RequestFailed), Detail: what})
+	})
+	if err != nil {
+		b.log.Error("the audit could not be written", "err", err)
+	}
+	account := b.account()
+	if account == 0 && b.config().MQTT.Broker == "" {
+		return
+	}
+	payload, err := json.Marshal(wire.Body{Body: wire.Fault{ErrorCode: int(errcode.RequestFailed),
+		ErrorMessage: errcode.RequestFailed.Message() + what, Component: component, At: now}})
+	if err == nil {
+		_, err = b.outbox.Put(context.Background(), outbox.Event{Name: wire.NameFault, Payload: payload, Priority: outbox.Result, Account: account})
+	}
+	if err != nil {
+		b.log.Error("a fault could not be stored for the cloud", "err", err)
+	}
+}

@@ -1,0 +1,136 @@
+package board
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"gatehouse/agent/gate"
+	"gatehouse/agent/settings"
+	"gatehouse/agent/supervise"
+	"gatehouse/configs"
+	"gatehouse/sync/change"
+	"gatehouse/sync/signed"
+)
+
+var _ settings.Board = (*Board)(nil)
+
+// config is what is in force at this moment. It is not changed once stored: a
+// caller that needs several settings that belong together keeps the pointer.
+func (b *Board) config() *configs.Config { return b.current.Load() }
+
+// InForce is the config in force.
+func (b *Board) InForce() configs.Config { return *b.config() }
+
+// PutInForce makes c the config in force: the gate decides by it from the next
+// result on, the vision process is started anew where its task is another, the
+// connection where it is made otherwise.
+func (b *Board) PutInForce(c configs.Config) {
+	parts := configs.Restarts(configs.Diff(*b.config(), c))
+	b.current.Store(&c)
+	b.gate.Set(gateOptions(c))
+	b.vision.Set(visionTask(c))
+	if parts[configs.RestartSession] {
+		b.mu.Lock()
+		b.lastEpoch = b.epoch // the connection that counts is a later one
+		b.mu.Unlock()
+		b.reconnect()
+	}
+}
+
+// Restart has Run end with a *Restart; the last request counts.
+func (b *Board) Restart(c settings.Candidate) {
+	for {
+		select {
+		case b.restart <- c:
+			return
+		default:
+		}
+		select {
+		case <-b.restart:
+		default:
+		}
+	}
+}
+
+// Reached waits until something that was sent over a connection made since
+// PutInForce was acknowledged: by the cloud, where the board is bound to one,
+// else by the broker. Where there is neither there is nobody to reach.
+func (b *Board) Reached(ctx context.Context) error {
+	bound, err := b.state.Binding()
+	if err == nil && bound.Body == nil && b.config().MQTT.Broker == "" {
+		return nil
+	}
+	tick := time.NewTicker(100 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		acknowledged := b.outbox.Stats().Acknowledged
+		b.mu.Lock()
+		online := b.online && b.epoch > b.lastEpoch
+		reached, last := online && acknowledged > b.ackedAtUp, b.lastErr
+		b.mu.Unlock()
+		if reached {
+			return nil
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			switch {
+			case online:
+				return errors.New("the broker is, but nothing was acknowledged over it")
+			case last != "":
+				return errors.New(last)
+			}
+			return ctx.Err()
+		}
+	}
+}
+
+// gateOptions is what the config says to the gate.
+func gateOptions(c configs.Config) gate.Options {
+	return gate.Options{MinPlateScore: c.Gate.MinPlateScore,
+		OpenByWhitelist: c.Gate.OpenByWhitelist, OpenByFace: c.Gate.OpenByFace, MinFaceSimilarity: c.Gate.MinFaceSimilarity,
+		FaceFalseAccept: c.Faces.FalseAccept, MinLive: c.Faces.MinLive,
+		Pulse: time.Duration(c.Barrier.Pulse)}
+}
+
+// visionTask is what the config says to the vision process and its supervisor.
+func visionTask(c configs.Config) supervise.Task {
+	return supervise.Task{Settings: visionSettings(c), MaxRSS: int64(c.Vision.MaxRSSMiB) << 20,
+		Silence: time.Duration(c.Vision.SilenceTimeout), Idle: c.Camera.Source == ""}
+}
+
+// hold is the interlock: no change is applied while the barrier moves.
+func (b *Board) hold() string {
+	if b.barrier.Moving() {
+		return "the barrier is moving"
+	}
+	return ""
+}
+
+// window keeps changes to the maintenance windows of the config.
+func (b *Board) window(kind string, at time.Time) string {
+	if b.config().Maintenance.Open(kind, at.In(time.Local)) {
+		return ""
+	}
+	return "no maintenance window is open"
+}
+
+// trust is what the account's policy and keys are for a kind of change.
+func (b *Board) trust(kind string) change.Trust {
+	t := change.Trust{Scopes: []string{b.state.SN()}}
+	bound, err := b.state.Binding()
+	if err != nil {
+		t.Required = true // when in doubt nothing is taken
+		return t
+	}
+	if bound.Body == nil {
+		return t
+	}
+	t.Scopes = append(t.Scopes, signed.GroupScope(bound.Body.GroupID))
+	t.Required = kind == "config" && bound.Body.Policy.SignConfig || kind == "whitelist" && bound.Body.Policy.SignWhitelist
+	if t.Keys, err = signed.ParseKeys(bound.Body.Keys); err != nil { // adopt has refused such ones
+		t.Required = true
+	}
+	return t
+}

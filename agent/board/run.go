@@ -1,0 +1,96 @@
+package board
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"sync"
+
+	"gatehouse/agent/settings"
+	"gatehouse/configs"
+)
+
+// Options of a board.
+type Options struct {
+	Config  configs.Config // what the board's own file says over the defaults
+	Dir     string         // state directory
+	Program string         // path of gatehouse-vision
+	Version string
+	// Candidate is a config that is on trial and could not be put in force without a restart.
+	Candidate *settings.Candidate
+	Log       *slog.Logger
+}
+
+// RestartRequest is how Run ends when the agent is to start again in the same process.
+type RestartRequest struct{ Candidate settings.Candidate }
+
+func (*RestartRequest) Error() string { return "the agent starts again with another config" }
+
+// RunAgent runs a board with its command line's socket until ctx ends, and
+// again when a config asks for a restart of the agent. A candidate with which
+// it cannot be opened is not tried twice: the committed config is back, and the
+// change fails with the reason. Ready is called each time the board is open.
+func RunAgent(ctx context.Context, o Options, ready func(*Board)) error {
+	for {
+		b, err := OpenBoard(o)
+		if err != nil && o.Candidate != nil && o.Candidate.Failure == nil {
+			o.Log.Error("the agent cannot run with the new config", "err", err)
+			o.Candidate = &settings.Candidate{ChangeID: o.Candidate.ChangeID, Failure: err}
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if ready != nil {
+			ready(b)
+		}
+		err = b.RunAndServe(ctx, o.Dir)
+		b.Close()
+		var again *RestartRequest
+		if !errors.As(err, &again) || ctx.Err() != nil {
+			return err
+		}
+		o.Log.Info("the agent starts again with another config", "change", again.Candidate.ChangeID)
+		o.Candidate = &again.Candidate
+	}
+}
+
+// RunAndServe runs the board and answers the command line until ctx ends, one
+// of the two fails, or a restart is asked for.
+func (b *Board) RunAndServe(ctx context.Context, dir string) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wait sync.WaitGroup
+	wait.Go(func() {
+		if err := b.Serve(ctx, dir); err != nil {
+			cancel(err)
+		}
+	})
+	err := b.Run(ctx)
+	cancel(err)
+	wait.Wait()
+	if cause := context.Cause(ctx); err == nil && !errors.Is(cause, context.Canceled) {
+		err = cause
+	}
+	return err
+}
+
+// Run runs the board until ctx ends, or a restart is asked for.
+func (b *Board) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var wait sync.WaitGroup
+	wait.Go(func() { b.vision.Run(ctx) })
+	wait.Go(func() { b.store(ctx) })
+	wait.Go(func() { b.obey(ctx) })
+	wait.Go(func() { b.connect(ctx) })
+	var err error
+	select {
+	case <-ctx.Done():
+	case c := <-b.restart:
+		err = &RestartRequest{c}
+		cancel()
+	}
+	wait.Wait()
+	return err
+}
