@@ -120,21 +120,3 @@ func TestPose(t *testing.T) {
 		t.Error("points in one place look forward")
 	}
 }
-
-func TestGather(t *testing.T) {
-	good := link.FaceQuality{Height: 100, Sharpness: 20, Frontal: 1}
-	var g Gather
-	if g.Feature() != nil {
-		t.Error("nothing has a feature")
-	}
-	g.Add(link.FaceQuality{Why: "blurred"}, []float32{0, 1})
-	g.Add(good, []float32{1, 0})
-	g.Add(good, []float32{.8, .6})
-	f := g.Feature()
-	if g.Frames() != 2 || math.Abs(Similarity(f, f)-1) > 1e-5 || Similarity(f, []float32{1, 0}) <= Similarity([]float32{.8, .6}, []float32{1, 0}) {
-		t.Errorf("%d frames, %v", g.Frames(), f)
-	}
-	if anew := g.Add(good, []float32{-1, 0}); !anew || g.Frames() != 1 {
-		t.Error("another person's feature is mixed in")
-	}
-}
