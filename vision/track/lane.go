@@ -1,3 +1,11 @@
+// Package track follows plates and people over a camera's frames and tells each
+// passage and each person once: with what the frames agree on, as soon as they
+// do, and with the best picture there was.
+//
+// Parties: the vision process hands it what its nets saw in each frame and
+// passes on the notes. Promised: the same frames give the same notes; a plate
+// that was told is not told again while it is seen. Not protected: two plates
+// that hide each other may change places.
 package track
 
 import (

@@ -92,22 +92,31 @@ func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 	if w.features {
 		begin = time.Now()
 		for i := range faces {
-			// A face without a feature is still a face.
-			if q, f, err := e.faces.Describe(picture, faces[i].Box, false); err == nil {
-				faces[i].Quality, faces[i].Feature = &q, f
-			}
-			if w.live && faces[i].Feature != nil {
-				if v, err := e.faces.Liveness(picture, faces[i].Box); err == nil {
-					faces[i].Live = &v
-				} else {
-					faces[i].Feature = nil // what cannot be examined is not compared
-				}
-			}
+			e.describe(picture, &faces[i], w.live)
 		}
 		s.MS["face_feature"] = ms(time.Since(begin))
 	}
 	s.Faces = append(s.Faces, faces...)
 	return s, nil
+}
+
+// describe gives a face its quality and, where that is good enough, its feature;
+// with live it is examined too, and what cannot be is not compared. A face
+// without a feature is still a face.
+func (e *eyes) describe(picture gocv.Mat, f *link.Face, live bool) {
+	quality, feature, err := e.faces.Describe(picture, f.Box, false)
+	if err != nil {
+		return
+	}
+	f.Quality, f.Feature = &quality, feature
+	if !live || feature == nil {
+		return
+	}
+	if v, err := e.faces.Liveness(picture, f.Box); err == nil {
+		f.Live = &v
+	} else {
+		f.Feature = nil
+	}
 }
 
 // coded gives an error the code that clients know it by.

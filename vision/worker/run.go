@@ -341,9 +341,6 @@ func (w *worker) note(n track.Note, stages map[string]float64) error {
 	return w.result(r, s)
 }
 
-// minFace is the least height in pixels of a face that is compared with others.
-const minFace = 32
-
 // fresh is how old the frame of a live source may be that answers a trigger.
 const fresh = time.Second
 

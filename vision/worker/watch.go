@@ -7,6 +7,7 @@ import (
 
 	"gocv.io/x/gocv"
 
+	"gatehouse/vision/face"
 	"gatehouse/vision/link"
 	"gatehouse/vision/motion"
 	"gatehouse/vision/track"
@@ -20,7 +21,7 @@ type watch struct {
 	gate     *motion.Gate // nil: every frame is looked at
 	lane     *track.Lane
 	vehicles *track.Vehicles // nil: those without plate are not told
-	faces    *track.Tracker
+	faces    *track.People
 	sharp    sharpness
 	moved    int64 // when something moved last, ns
 	looked   int64 // when the nets looked last, ns
@@ -48,7 +49,7 @@ func newWatch(s link.Settings, e *eyes) *watch {
 	const lost = 1500 * time.Millisecond
 	w := &watch{s: s, eyes: e, sharp: newSharpness(),
 		lane:  track.NewLane(track.LaneOptions{Lane: s.Lane, Need: 2, Lead: 1, Frames: 2, MinScore: s.MinPlateScore, Lost: lost, Same: same}),
-		faces: track.New(track.Options{Need: 2, Lead: 1, Frames: 3, Lost: lost, Same: same})}
+		faces: track.NewPeople(track.PeopleOptions{Frames: 3, Same: face.Threshold, Lost: lost, Most: 2})}
 	if s.Lane.Sensitivity > 0 || s.Lane.NoPlate {
 		w.gate = motion.NewGate(s.Lane.Region, max(1, s.Lane.Sensitivity))
 	}
@@ -83,7 +84,7 @@ func (w *watch) frame(s *shot) (outcome, error) {
 	out.ms = map[string]float64{"motion": ms(time.Since(begin))}
 	if !look {
 		out.notes = w.lane.Still(view)
-		w.faces.Still(time.Unix(0, s.at))
+		w.faces.Still(s.at)
 	} else {
 		w.looked, out.looked = s.at, true
 		saw, err := w.eyes.look(s.picture, wanted{plates: w.s.Plates, faces: w.s.Faces})
@@ -98,7 +99,7 @@ func (w *watch) frame(s *shot) (outcome, error) {
 			view.Quality = append(view.Quality, w.sharp.of(s.picture, p.Box))
 		}
 		out.notes = w.lane.Frame(view)
-		out.people = w.people(s, saw.Faces)
+		out.people = w.faces.Frame(s.at, saw.Faces, func(f *link.Face) { w.eyes.describe(s.picture, f, w.s.Liveness) })
 	}
 	if w.vehicles != nil {
 		a := w.activity
@@ -128,26 +129,6 @@ func (w *watch) stir(s *shot) bool {
 // idle reports whether nothing has moved for a while.
 func (w *watch) idle(at int64) bool {
 	return w.gate != nil && w.s.Lane.Sensitivity > 0 && at-w.moved > int64(lingerOpen)
-}
-
-// people follows faces and gives those that became sure with this frame.
-func (w *watch) people(s *shot, found []link.Face) []link.Face {
-	var near []track.Sight // faces that are large enough to be told apart
-	var faces, sure []link.Face
-	for _, f := range found {
-		if f.Box.Height >= minFace {
-			near = append(near, track.Sight{Score: f.Score, Left: f.Box.Left, Top: f.Box.Top, Width: f.Box.Width, Height: f.Box.Height})
-			faces = append(faces, f)
-		}
-	}
-	for _, a := range w.faces.Frame(time.Unix(0, s.at), near) {
-		f := faces[a.Index]
-		if feature, err := w.eyes.faces.Feature(s.picture, f.Box); err == nil {
-			f.Feature = feature
-		}
-		sure = append(sure, f)
-	}
-	return sure
 }
 
 // counts reports whether a plate of a picture that stands alone is told.
