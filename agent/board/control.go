@@ -15,6 +15,7 @@ import (
 
 	"gatehouse/agent/gate"
 	"gatehouse/agent/supervise"
+	"gatehouse/sync/audit"
 	"gatehouse/sync/binding"
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/outbox"
@@ -46,6 +47,10 @@ type Status struct {
 		Digest  string `json:"digest"`
 		Damaged int    `json:"damaged"`
 	} `json:"whitelist"`
+	Config struct {
+		Pushed string `json:"pushed"` // id of the change, empty: the board's own file
+		Digest string `json:"digest"`
+	} `json:"config"`
 	Faces  int              `json:"faces"` // enrolled people
 	Outbox outbox.Stats     `json:"outbox"`
 	Vision supervise.Status `json:"vision"`
@@ -69,6 +74,7 @@ func (b *Board) Status() Status {
 	s.Barrier.State = string(b.barrier.Position())
 	s.Barrier.Status = b.gate.Status()
 	s.Whitelist.Rows, s.Whitelist.Digest, s.Whitelist.Damaged = b.state.Whitelist.Len(), b.state.Whitelist.Digest(), b.state.Whitelist.Damaged()
+	s.Config.Pushed, s.Config.Digest = b.settings.Pushed(), b.settings.Digest()
 	s.Faces = len(b.state.Faces.List())
 	s.Outbox, s.Vision = b.outbox.Stats(), b.vision.Status()
 	return s
@@ -106,6 +112,11 @@ func (b *Board) Serve(ctx context.Context, dir string) error {
 	mux.HandleFunc("GET /events", func(w http.ResponseWriter, _ *http.Request) {
 		list, err := b.outbox.List(1000)
 		answer(w, list, err)
+	})
+	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { answer(w, b.ConfigStatus(), nil) })
+	mux.HandleFunc("GET /audit", func(w http.ResponseWriter, _ *http.Request) {
+		list, err := audit.List(b.state.db, audit.Keep)
+		answer(w, append([]audit.Entry{}, list...), err)
 	})
 	mux.HandleFunc("POST /bind", func(w http.ResponseWriter, r *http.Request) {
 		var in BindRequest

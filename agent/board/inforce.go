@@ -3,6 +3,8 @@ package board
 import (
 	"context"
 	"errors"
+	"log/slog"
+	"strings"
 	"time"
 
 	"gatehouse/agent/gate"
@@ -21,6 +23,40 @@ func (b *Board) config() *configs.Config { return b.current.Load() }
 
 // InForce is the config in force.
 func (b *Board) InForce() configs.Config { return *b.config() }
+
+// ConfigStatus is the config for the command line.
+type ConfigStatus struct {
+	Config configs.Config `json:"config"` // in force
+	Base   configs.Config `json:"base"`   // the board's own file over the defaults
+	Pushed string         `json:"pushed"` // id of the change it comes from, "" for none
+	Trial  string         `json:"trial"`  // what differs from the committed one, "" for nothing
+}
+
+// ConfigStatus tells the config in force and where it comes from.
+func (b *Board) ConfigStatus() ConfigStatus {
+	s := ConfigStatus{Config: b.InForce(), Base: b.settings.Base(), Pushed: b.settings.Pushed()}
+	var pointers []string
+	for _, c := range configs.Diff(b.settings.Committed(), s.Config) {
+		pointers = append(pointers, c.Pointer)
+	}
+	s.Trial = strings.Join(pointers, " ")
+	return s
+}
+
+// ReadConfig tells the same of a board whose agent does not run.
+func ReadConfig(dir string, base configs.Config) (ConfigStatus, error) {
+	log := slog.New(slog.DiscardHandler)
+	s, err := OpenState(dir, base.Device.SN, log)
+	if err != nil {
+		return ConfigStatus{}, err
+	}
+	defer s.Close()
+	of, err := settings.Open(s.db, base, nil, settings.Options{Dir: dir, SN: s.SN(), Sign: s.identity.Keys.Sign, Quarantined: s.Quarantined, Log: log})
+	if err != nil {
+		return ConfigStatus{}, err
+	}
+	return ConfigStatus{Config: of.Committed(), Base: base, Pushed: of.Pushed()}, nil
+}
 
 // PutInForce makes c the config in force: the gate decides by it from the next
 // result on, the vision process is started anew where its task is another, the

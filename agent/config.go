@@ -1,0 +1,188 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"gatehouse/agent/board"
+	"gatehouse/configs"
+	"gatehouse/sync/audit"
+)
+
+// config shows and checks configs.
+func config(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
+	verb := ""
+	if len(o.args) > 0 {
+		verb = o.args[0]
+	}
+	switch {
+	case verb == "show" && len(o.args) == 1:
+		return configShow(ctx, o, out)
+	case verb == "diff" && len(o.args) <= 2:
+		return configDiff(ctx, o, out)
+	case verb == "validate" && len(o.args) == 2:
+		return configValidate(ctx, o, out)
+	case verb == "schema" && len(o.args) == 1:
+		text, err := configs.Schema()
+		if err == nil {
+			_, err = out.Write(text)
+		}
+		return err
+	}
+	return errors.New("config takes show, diff [FILE], validate FILE or schema; see gatehouse --help")
+}
+
+// settled is the config of a board: of the running agent, else what the next
+// start would find. Without any state it is the file's.
+func settled(ctx context.Context, o options) (s board.ConfigStatus, err error) {
+	err = board.Ask(ctx, o.state, "GET", "/config", nil, &s)
+	if !errors.Is(err, board.ErrNoAgent) {
+		return s, err
+	}
+	base, err := configs.Load(o.config)
+	if err != nil {
+		return s, err
+	}
+	if _, err := os.Stat(filepath.Join(o.state, "state.db")); err != nil {
+		return board.ConfigStatus{Config: base, Base: base}, nil
+	}
+	return board.ReadConfig(o.state, base)
+}
+
+func configShow(ctx context.Context, o options, out io.Writer) error {
+	s, err := settled(ctx, o)
+	if err != nil {
+		return err
+	}
+	if !o.json {
+		source := "the defaults"
+		if o.config != "" {
+			source += ", " + o.config
+		}
+		if s.Pushed != "" {
+			source += ", pushed by the cloud as " + s.Pushed
+		}
+		if s.Trial != "" {
+			source += ", on trial: " + s.Trial
+		}
+		fmt.Fprintln(out, "# "+source)
+	}
+	text, err := json.MarshalIndent(s.Config.Redacted(), "", "  ")
+	if err == nil {
+		_, err = fmt.Fprintln(out, string(text))
+	}
+	return err
+}
+
+// configDiff prints what is not as the defaults have it, or what a file would
+// change and start anew.
+func configDiff(ctx context.Context, o options, out io.Writer) error {
+	s, err := settled(ctx, o)
+	if err != nil {
+		return err
+	}
+	from, to := configs.Default(), s.Config
+	if len(o.args) == 2 {
+		from = s.Config
+		if to, err = proposed(o.args[1], s); err != nil {
+			return err
+		}
+	}
+	list := configs.Diff(from, to)
+	for _, c := range list {
+		if o.json {
+			line := map[string]any{"pointer": c.Pointer, "from": c.From, "to": c.To, "restart": c.Restart}
+			if err := json.NewEncoder(out).Encode(line); err != nil {
+				return err
+			}
+			continue
+		}
+		restart := ""
+		if len(o.args) == 2 && c.Restart != configs.RestartNone {
+			restart = "  (starts the " + string(c.Restart) + " anew)"
+		}
+		fmt.Fprintf(out, "%s  %s -> %s%s\n", c.Pointer, jsonText(c.From), jsonText(c.To), restart)
+	}
+	if len(list) == 0 && !o.json {
+		fmt.Fprintln(out, "no difference / 无差异")
+	}
+	return nil
+}
+
+func jsonText(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+// proposed reads a file as the next config: the content of a config change
+// (with mode), or a config as --config takes it.
+func proposed(path string, s board.ConfigStatus) (configs.Config, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return configs.Config{}, fmt.Errorf("cannot read the config: %w", err)
+	}
+	var head map[string]json.RawMessage
+	if json.Unmarshal(text, &head) == nil && head["mode"] != nil {
+		content, err := configs.ParseContent(text)
+		if err != nil {
+			return configs.Config{}, fmt.Errorf("cannot use %s: %w", path, err)
+		}
+		c, err := content.Result(s.Base, s.Config)
+		if err != nil {
+			return c, fmt.Errorf("cannot use %s: %w", path, err)
+		}
+		return c, nil
+	}
+	c, err := configs.Parse(text)
+	if err != nil {
+		return c, fmt.Errorf("cannot use %s: %w", path, err)
+	}
+	return c, nil
+}
+
+func configValidate(ctx context.Context, o options, out io.Writer) error {
+	s, err := settled(ctx, o)
+	if err != nil {
+		return err
+	}
+	if _, err := proposed(o.args[1], s); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintln(out, "valid / 有效")
+	return err
+}
+
+// auditList prints what was refused and who may ask.
+func auditList(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
+	var list []audit.Entry
+	if err := board.Ask(ctx, o.state, "GET", "/audit", nil, &list); err != nil {
+		return err
+	}
+	for _, e := range list {
+		if o.json {
+			if err := json.NewEncoder(out).Encode(e); err != nil {
+				return err
+			}
+			continue
+		}
+		code := ""
+		if e.Code != 0 {
+			code = fmt.Sprint(e.Code)
+		}
+		fmt.Fprintln(out, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s %s %s", time.Unix(e.At, 0).Format(time.DateTime), e.What, e.Kind, e.ChangeID, code, e.Detail)), " "))
+	}
+	if len(list) == 0 && !o.json {
+		fmt.Fprintln(out, "nothing was refused / 无记录")
+	}
+	return nil
+}
