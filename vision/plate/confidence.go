@@ -28,9 +28,8 @@ func logit(p float64) float64 {
 }
 
 // features are what the confidence is calculated from.
-func features(c Candidate, e evidence, g ground) Features {
+func features(c Candidate, e evidence) Features {
 	var f Features
-	_ = g
 	flag := func(i int, on bool) {
 		if on {
 			f[i] = 1
@@ -63,10 +62,10 @@ func features(c Candidate, e evidence, g ground) Features {
 	return f
 }
 
-// confidence is a fitted map from features to the probability that the whole
+// Confidence is a fitted map from features to the probability that the whole
 // number is right: a logistic one, which rises with every feature that speaks
 // for the reading. `gatehouse-vision calibrate` fits it on training pictures.
-type confidence struct {
+type Confidence struct {
 	Bias    float64            `json:"bias"`
 	Weights map[string]float64 `json:"weights"`
 	// Fitted says on what, for people.
@@ -77,23 +76,29 @@ type confidence struct {
 //go:embed weights/confidence.json
 var confidenceFile []byte
 
-func parseConfidence(b []byte) (c confidence, err error) {
-	if err := json.Unmarshal(b, &c); err != nil {
+// parseConfidence reads the map for one way to read (a Read… constant).
+func parseConfidence(b []byte, readers string) (c Confidence, err error) {
+	var all map[string]Confidence
+	if err := json.Unmarshal(b, &all); err != nil {
 		return c, fmt.Errorf("cannot read the confidence's weights: %w", err)
+	}
+	c, known := all[readers]
+	if !known {
+		return c, fmt.Errorf("cannot read the confidence's weights: there are none for %s", readers)
 	}
 	for i, name := range featureNames {
 		w, known := c.Weights[name]
 		if !known || i < rising && w < 0 {
-			return c, fmt.Errorf("cannot read the confidence's weights: %s is missing or negative", name)
+			return c, fmt.Errorf("cannot read the confidence's weights: %s of %s is missing or negative", name, readers)
 		}
 		c.weights[i] = w
 	}
 	return c, nil
 }
 
-// of is the probability that a reading is right, rounded down to thousandths: a
+// Of is the probability that a reading is right, rounded down to thousandths: a
 // confidence may be too low, never too high.
-func (c *confidence) of(f Features) float64 {
+func (c *Confidence) Of(f Features) float64 {
 	z := c.Bias
 	for i, w := range c.weights {
 		z += w * f[i]

@@ -43,7 +43,7 @@ type Recognizer struct {
 	read *reader
 	hsv  gocv.Mat
 	// confidence turns evidence into probabilities.
-	confidence confidence
+	confidence Confidence
 	// padded is a small picture with surroundings.
 	padded gocv.Mat
 }
@@ -71,7 +71,7 @@ func OpenWith(dir string, o Options) (*Recognizer, error) {
 	if err != nil {
 		return nil, err
 	}
-	confidence, err := parseConfidence(confidenceFile)
+	confidence, err := parseConfidence(confidenceFile, o.Readers)
 	if err != nil {
 		return nil, err
 	}
@@ -88,8 +88,25 @@ func (r *Recognizer) Close() {
 }
 
 // Recognize returns the plates of a picture (H×W×3 BGR, uint8), the main one
-// first.
+// first. One that is sure to be a plate but cannot be read has no text.
 func (r *Recognizer) Recognize(picture gocv.Mat) ([]link.Plate, Times, error) {
+	judged, times, err := r.Judge(picture, MinScore)
+	var plates []link.Plate
+	for _, j := range judged {
+		plates = append(plates, j.Plate)
+	}
+	return plates, times, err
+}
+
+// Judged is a plate with what its confidence was calculated from.
+type Judged struct {
+	link.Plate
+	Features Features
+}
+
+// Judge is Recognize with the least score of a number that is reported, and
+// with the features of each.
+func (r *Recognizer) Judge(picture gocv.Mat, least float64) ([]Judged, Times, error) {
 	var times Times
 	if err := nn.CheckPicture(picture); err != nil {
 		return nil, times, err
@@ -110,28 +127,28 @@ func (r *Recognizer) Recognize(picture gocv.Mat) ([]link.Plate, Times, error) {
 	}
 	times.Find = time.Since(begin)
 	begin = time.Now()
-	var plates []link.Plate
+	var plates []Judged
 	for _, c := range candidates {
 		g := r.ground(picture, c.Quad)
 		e, ok, err := r.read.read(picture, c, g)
 		if err != nil {
 			return nil, times, err
 		}
-		if p, ok := r.describe(size, c, e, ok, g); ok {
+		if p, ok := r.describe(size, c, e, ok, g, least); ok {
 			plates = append(plates, p)
 		}
 	}
 	if alone && len(plates) > 1 {
 		plates = append(plates[:0], whole(plates))
 	}
-	slices.SortStableFunc(plates, func(a, b link.Plate) int { return cmp.Compare(weight(b), weight(a)) })
+	slices.SortStableFunc(plates, func(a, b Judged) int { return cmp.Compare(weight(b.Plate), weight(a.Plate)) })
 	times.Read = time.Since(begin)
 	return plates, times, nil
 }
 
 // whole picks the best reading of the one plate that a cut-out picture shows.
-func whole(plates []link.Plate) link.Plate {
-	slices.SortStableFunc(plates, func(a, b link.Plate) int { return cmp.Compare(b.Score, a.Score) })
+func whole(plates []Judged) Judged {
+	slices.SortStableFunc(plates, func(a, b Judged) int { return cmp.Compare(b.Score, a.Score) })
 	best := plates[0]
 	for _, p := range plates[1:] {
 		if len(p.Text) > len(best.Text) && strings.Contains(p.Text, best.Text) {
@@ -160,11 +177,12 @@ func (r *Recognizer) within(picture gocv.Mat, size image.Point) ([]Candidate, er
 }
 
 // describe makes a result of what was read; ok is false where it is none.
-func (r *Recognizer) describe(size image.Point, c Candidate, e evidence, read bool, g ground) (p link.Plate, ok bool) {
+func (r *Recognizer) describe(size image.Point, c Candidate, e evidence, read bool, g ground, least float64) (p Judged, ok bool) {
 	if read {
-		p.Score = r.confidence.of(features(c, e, g))
+		p.Features = features(c, e)
+		p.Score = r.confidence.Of(p.Features)
 	}
-	if p.Score < MinScore {
+	if !read || p.Score < least {
 		if !unreadable(c) {
 			return p, false
 		}

@@ -11,84 +11,25 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"gatehouse/vision/face"
 	"gatehouse/vision/link"
 	"gatehouse/vision/plate"
 )
 
-// confident is the score from which on a reading must be relied upon.
-const confident = 0.95
-
-// figures are what was reached on the pictures of one kind.
-type figures struct {
-	Kind           string  `json:"kind"`
-	Scenes         int     `json:"scenes"`
-	Plates         int     `json:"plates"`
-	Found          int     `json:"found"`
-	Texts          int     `json:"texts"` // plates whose text is labelled
-	Right          int     `json:"right"`
-	RightAlike     int     `json:"right_alike"` // with O taken for 0 and I for 1
-	KindRight      int     `json:"kind_right"`  // of the plates read right, where one kind is labelled
-	Confident      int     `json:"confident"`
-	ConfidentWrong int     `json:"confident_wrong"`
-	Faces          int     `json:"faces"`
-	FacesFound     int     `json:"faces_found"`
-	FacesExtra     int     `json:"faces_extra"`
-	FalsePlates    int     `json:"false_plates"` // results on pictures without plates
-	FalseFaces     int     `json:"false_faces"`
-	Unreadable     int     `json:"unreadable"` // files that could not be decoded
-	P50MS          float64 `json:"p50_ms"`
-	P95MS          float64 `json:"p95_ms"`
-	took           []float64
-}
-
-// pairFigures are what was reached on pairs of faces.
-type pairFigures struct {
-	Group  string `json:"group"`
-	Pairs  int    `json:"pairs"`
-	Right  int    `json:"right"`
-	NoFace int    `json:"no_face"`
-	// HighestDifferent and LowestSame show how far apart the two lie.
-	HighestDifferent float64 `json:"highest_different"`
-	LowestSame       float64 `json:"lowest_same"`
-}
-
-// strangerFigures are what was reached on people whom nobody enrolled.
-type strangerFigures struct {
-	Enrolled  int     `json:"enrolled"`
-	Known     int     `json:"known"` // further pictures of enrolled people
-	Named     int     `json:"known_right"`
-	Strangers int     `json:"strangers"`
-	Accepted  int     `json:"accepted"`
-	Highest   float64 `json:"highest_stranger"`
-}
-
-// report is all of eval --json.
-type report struct {
-	Kinds     []*figures       `json:"kinds"`
-	Pairs     []*pairFigures   `json:"pairs"`
-	Strangers *strangerFigures `json:"strangers,omitempty"`
-	P50MS     float64          `json:"p50_ms"`
-	P95MS     float64          `json:"p95_ms"`
-	Misread   []misread        `json:"misread"`
-}
-
-// misread is a plate that was found and not read right, or not found.
-type misread struct {
-	File  string  `json:"file"`
-	Kind  string  `json:"kind"`
-	Truth string  `json:"truth"`
-	Read  string  `json:"read"` // empty: not found
-	Score float64 `json:"score"`
-}
+// confident is the score from which on a reading must be relied upon, and gate
+// the least one that opens a gate (configs: min_plate_score).
+const (
+	confident = 0.95
+	gate      = 0.90
+)
 
 // evaluate measures the recognition on labelled pictures.
 func evaluate(args []string, out io.Writer) error {
 	f := newFlags("eval", "DIR", "Reads every manifest.tsv in DIR and below it (form: file, kind, truth, boxes_xywh, …,\nnote; tab-separated) and every pairs.tsv, and tells what is recognised, by kind.")
 	asJSON := f.Bool("json", false, "one JSON object")
 	list := f.Bool("list", false, "also list every plate that was misread or missed")
+	baseline := f.String("baseline", "", "print before and after side by side; before is what an earlier eval --json wrote into this file")
 	most := f.Int("most", 0, "at most so many pictures of a kind (0: all)")
 	dir := f.String("models", "", "model directory (default: found by itself)")
 	onlyPlates := f.Bool("plates", false, "only pictures of plates and of nothing, and no faces in them")
@@ -124,6 +65,14 @@ func evaluate(args []string, out io.Writer) error {
 		if rep.Pairs, err = ev.pairs(where[0]); err != nil {
 			return err
 		}
+	}
+	if *baseline != "" {
+		before, err := readReport(*baseline)
+		if err != nil {
+			return err
+		}
+		rep.compare(out, before)
+		return nil
 	}
 	if *asJSON {
 		enc := json.NewEncoder(out)
@@ -254,6 +203,9 @@ func (ev *evaluation) plates(k *figures, r row, plates []link.Plate) {
 		right := reads(p.Text, truths[i])
 		if right {
 			k.Right++
+			if p.Score >= gate {
+				k.Gate++
+			}
 			if p.Kind == strings.TrimSuffix(r.kind, "_crop") || strings.HasPrefix(r.kind, "plate_") && p.Kind == "overseas" {
 				k.KindRight++
 			}
@@ -371,126 +323,4 @@ func (ev *evaluation) pairs(dir string) ([]*pairFigures, error) {
 		}
 	}
 	return slices.SortedFunc(maps.Values(groups), func(a, b *pairFigures) int { return cmp.Compare(a.Group, b.Group) }), nil
-}
-
-func (ev *evaluation) report() report {
-	rep := report{Pairs: []*pairFigures{}, Misread: ev.misread, Strangers: ev.people.figures()}
-	var took []float64
-	for _, name := range slices.Sorted(maps.Keys(ev.kinds)) {
-		k := ev.kinds[name]
-		took = append(took, k.took...)
-		k.P50MS, k.P95MS = quantiles(k.took)
-		rep.Kinds = append(rep.Kinds, k)
-	}
-	rep.P50MS, rep.P95MS = quantiles(took)
-	return rep
-}
-
-func quantiles(v []float64) (p50, p95 float64) {
-	if len(v) == 0 {
-		return 0, 0
-	}
-	v = slices.Sorted(slices.Values(v))
-	return v[len(v)/2], v[len(v)*95/100]
-}
-
-// sum adds up the kinds that match.
-func (rep report) sum(name string, match func(kind string) bool) *figures {
-	s := &figures{Kind: name}
-	for _, k := range rep.Kinds {
-		if !match(k.Kind) {
-			continue
-		}
-		s.Scenes += k.Scenes
-		s.Plates += k.Plates
-		s.Found += k.Found
-		s.Texts += k.Texts
-		s.Right += k.Right
-		s.RightAlike += k.RightAlike
-		s.KindRight += k.KindRight
-		s.Confident += k.Confident
-		s.ConfidentWrong += k.ConfidentWrong
-		s.took = append(s.took, k.took...)
-	}
-	s.P50MS, s.P95MS = quantiles(s.took)
-	return s
-}
-
-func share(n, of int) string {
-	if of == 0 {
-		return "–"
-	}
-	return fmt.Sprintf("%d/%d %.1f%%", n, of, 100*float64(n)/float64(of))
-}
-
-func (rep report) print(out io.Writer, list bool) {
-	w := tabwriter.NewWriter(out, 0, 8, 2, ' ', 0)
-	line := func(cells ...any) { _, _ = fmt.Fprintln(w, strings.TrimRight(fmt.Sprintln(cells...), "\n")) }
-	row := func(cells ...string) { line(strings.Join(cells, "\t")) }
-	crop := func(kind string) bool { return strings.HasSuffix(kind, "_crop") }
-	plateRow := func(k *figures) {
-		row(k.Kind, strconv.Itoa(k.Scenes), share(k.Found, k.Plates), share(k.Right, k.Texts), share(k.RightAlike, k.Texts), share(k.KindRight, k.Right),
-			fmt.Sprintf("%d of %d", k.ConfidentWrong, k.Confident), fmt.Sprintf("%.0f / %.0f", k.P50MS, k.P95MS))
-	}
-	row("plates", "scenes", "found", "whole plate right", "with O=0, I=1", "kind right", fmt.Sprintf("wrong at ≥ %.2f", confident), "ms p50 / p95")
-	for _, k := range rep.Kinds {
-		if k.Plates > 0 {
-			plateRow(k)
-		}
-	}
-	for _, g := range []struct {
-		name  string
-		match func(string) bool
-	}{
-		{"= Chinese scenes", func(k string) bool { return strings.HasPrefix(k, "cn_") && !crop(k) }},
-		{"= Chinese blue and yellow, one line", func(k string) bool { return k == "cn_blue" || k == "cn_yellow" }},
-		{"= Chinese crops", func(k string) bool { return strings.HasPrefix(k, "cn_") && crop(k) }},
-		{"= overseas scenes", func(k string) bool { return strings.HasPrefix(k, "plate_") && !crop(k) }},
-		{"= overseas crops", func(k string) bool { return strings.HasPrefix(k, "plate_") && crop(k) }},
-	} {
-		if s := rep.sum(g.name, g.match); s.Scenes > 0 {
-			plateRow(s)
-		}
-	}
-	_ = w.Flush()
-	_, _ = fmt.Fprintln(out)
-	row("others", "pictures", "faces found", "faces too many", "plates that are none", fmt.Sprintf("of these ≥ %.2f", confident), "faces that are none", "ms p50 / p95")
-	for _, k := range rep.Kinds {
-		if k.Plates > 0 {
-			continue
-		}
-		found := "–"
-		if k.Faces > 0 {
-			found = share(k.FacesFound, k.Faces)
-		}
-		row(k.Kind, strconv.Itoa(k.Scenes), found, strconv.Itoa(k.FacesExtra), strconv.Itoa(k.FalsePlates), strconv.Itoa(k.ConfidentWrong),
-			strconv.Itoa(k.FalseFaces), fmt.Sprintf("%.0f / %.0f", k.P50MS, k.P95MS))
-	}
-	_ = w.Flush()
-	if len(rep.Pairs) > 0 {
-		_, _ = fmt.Fprintln(out)
-		row(fmt.Sprintf("face pairs, same from %.2f on", face.Threshold), "right", "without a face", "highest of different", "lowest of same")
-		all := &pairFigures{Group: "= all", HighestDifferent: -1, LowestSame: 1}
-		for _, g := range append(rep.Pairs, all) {
-			if g != all {
-				all.Pairs, all.Right, all.NoFace = all.Pairs+g.Pairs, all.Right+g.Right, all.NoFace+g.NoFace
-				all.HighestDifferent, all.LowestSame = max(all.HighestDifferent, g.HighestDifferent), min(all.LowestSame, g.LowestSame)
-			}
-			row(g.Group, share(g.Right, g.Pairs), strconv.Itoa(g.NoFace), fmt.Sprintf("%.2f", g.HighestDifferent), fmt.Sprintf("%.2f", g.LowestSame))
-		}
-		_ = w.Flush()
-	}
-	if s := rep.Strangers; s != nil {
-		_, _ = fmt.Fprintf(out, "\n%d people enrolled with one picture each: %s further pictures named right, %s strangers accepted (known from %.2f on; highest stranger %.2f)\n",
-			s.Enrolled, share(s.Named, s.Known), share(s.Accepted, s.Strangers), face.Known, s.Highest)
-	}
-	_, _ = fmt.Fprintf(out, "\n%.0f ms p50, %.0f ms p95 per picture\n", rep.P50MS, rep.P95MS)
-	if list {
-		_, _ = fmt.Fprintln(out)
-		row("file", "kind", "truth", "read", "score")
-		for _, m := range rep.Misread {
-			row(m.File, m.Kind, m.Truth, cmp.Or(m.Read, "(not found)"), fmt.Sprintf("%.3f", m.Score))
-		}
-		_ = w.Flush()
-	}
 }

@@ -23,6 +23,7 @@ usage: gatehouse-vision COMMAND [flags]
   passages VIDEO|DIR the vehicles that pass in a film (--json, --out DIR)
   eval DIR           figures on labelled pictures (--json)
   faces DIR          how far the face nets may be relied upon (--rates, --live)
+  calibrate DIR…     fit the confidence of plate readings on labelled pictures
   render-demo DIR    draw the demonstration's gate scenes
   run                the agent's child process; speaks over file 3
   version            print the version
@@ -67,6 +68,8 @@ func command(args []string, out io.Writer) error {
 		return measureFaces(rest, out)
 	case "passages":
 		return passages(rest, out)
+	case "calibrate":
+		return calibrate(rest, out)
 	case "render-demo":
 		return renderDemo(rest, out)
 	case "run":

@@ -20,6 +20,7 @@ type row struct {
 	truth      string
 	boxes      []link.Box // in the order of truth, or none
 	unlabelled bool       // further plates without label may be in the picture
+	use, note  string
 }
 
 // readManifests reads every manifest.tsv in dir and below it, in order of path.
@@ -75,7 +76,7 @@ func readManifest(path string) ([]row, error) {
 			return nil, fmt.Errorf("%s, line %d: %w", path, n, err)
 		}
 		rows = append(rows, row{filepath.Join(filepath.Dir(path), filepath.FromSlash(column("file"))), column("kind"), column("truth"),
-			boxes, strings.Contains(column("note"), "unlabelled plates")})
+			boxes, strings.Contains(column("note"), "unlabelled plates"), column("use"), column("note")})
 	}
 	return rows, lines.Err()
 }
