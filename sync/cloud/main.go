@@ -72,7 +72,7 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 }
 
 type settings struct {
-	data, http, mqtt               string
+	data, http, mqtt, url          string
 	broker, brokerUser, brokerPass string
 	boardUser, boardPass           string
 }
@@ -82,6 +82,7 @@ func run(ctx context.Context, args []string) error {
 	f := flag.NewFlagSet("gatehouse-cloud run", flag.ContinueOnError)
 	f.StringVar(&s.data, "data", "cloud-data", "directory of all data")
 	f.StringVar(&s.http, "http", "127.0.0.1:8480", "address of the HTTP API")
+	f.StringVar(&s.url, "url", "", "where boards reach the HTTP API, e.g. https://cloud.example; empty: http:// and the address of --http")
 	f.StringVar(&s.mqtt, "mqtt", "127.0.0.1:8481", "address of the embedded MQTT broker; boards are told it as it is")
 	f.StringVar(&s.broker, "broker", "", "another MQTT 3.1.1 broker instead: tcp://host:port or ssl://host:port")
 	f.StringVar(&s.brokerUser, "broker-user", "", "the cloud's user name at that broker")
@@ -105,7 +106,10 @@ func serve(ctx context.Context, s settings, log *slog.Logger) error {
 		return err
 	}
 	var embedded *broker.Broker
-	o := platform.Options{BrokerURL: s.broker, SharedUser: s.boardUser, SharedPassword: boardPassword, Log: log}
+	o := platform.Options{PublicURL: strings.TrimSuffix(s.url, "/"), BrokerURL: s.broker, SharedUser: s.boardUser, SharedPassword: boardPassword, Log: log}
+	if o.PublicURL == "" {
+		o.PublicURL = "http://" + s.http
+	}
 	if s.broker == "" {
 		o.BrokerURL = "tcp://" + s.mqtt
 		o.Kick = func(sn string) { embedded.Kick(sn) }
@@ -142,21 +146,23 @@ func listen(ctx context.Context, s settings, p *platform.Platform, connection se
 	// Who finds the API there finds boards listened to as well; a broker that
 	// is away does not keep the API away for longer.
 	p.AwaitBroker(ctx, 3*time.Second)
-	api, err := net.Listen("tcp", s.http)
-	if err != nil {
-		return fmt.Errorf("cannot serve HTTP: %w", err)
-	}
 	socket := socketPath(s.data)
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return err
 	}
 	local, err := net.Listen("unix", socket)
 	if err != nil {
-		api.Close()
 		return fmt.Errorf("cannot serve the command line: %w", err)
 	}
 	if err := os.Chmod(socket, 0o600); err != nil {
+		local.Close()
 		return err
+	}
+	// Last: who finds the API there finds the command line's socket as well.
+	api, err := net.Listen("tcp", s.http)
+	if err != nil {
+		local.Close()
+		return fmt.Errorf("cannot serve HTTP: %w", err)
 	}
 	servers := []*http.Server{
 		{Handler: p.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute},

@@ -63,21 +63,35 @@ func Sign(secret, text string) string {
 
 // SignRequest puts the three parameters into r's query. Body is what r sends.
 func SignRequest(r *http.Request, body []byte, keyID, secret string, expires time.Time) {
+	SignRequestSum(r, bodySum(body), keyID, secret, expires)
+}
+
+// SignRequestSum is SignRequest for a body that is too long for the memory; sum
+// is its MD5, nil where there is none.
+func SignRequestSum(r *http.Request, sum []byte, keyID, secret string, expires time.Time) {
 	q := r.URL.Query()
 	at := strconv.FormatInt(expires.Unix(), 10)
-	q.Set(signatureParam, Sign(secret, stringToSign(r, q, body, at)))
+	q.Set(signatureParam, Sign(secret, stringToSign(r, q, sum, at)))
 	q.Set(keyIDParam, keyID)
 	q.Set(expiresParam, at)
 	r.URL.RawQuery = q.Encode()
 }
 
-func stringToSign(r *http.Request, q url.Values, body []byte, expires string) string {
-	var sum, contentType string
-	if len(body) > 0 {
-		m := md5.Sum(body)
-		sum, contentType = base64.StdEncoding.EncodeToString(m[:]), r.Header.Get("Content-Type")
+func stringToSign(r *http.Request, q url.Values, sum []byte, expires string) string {
+	var text, contentType string
+	if sum != nil {
+		text, contentType = base64.StdEncoding.EncodeToString(sum), r.Header.Get("Content-Type")
 	}
-	return StringToSign(r.Method, sum, contentType, expires, Canonical(r.URL.Path, q))
+	return StringToSign(r.Method, text, contentType, expires, Canonical(r.URL.Path, q))
+}
+
+// bodySum is the MD5 of a body, nil of none.
+func bodySum(body []byte) []byte {
+	if len(body) == 0 {
+		return nil
+	}
+	m := md5.Sum(body)
+	return m[:]
 }
 
 // KeyLookup gives the secret of a key; its error is an *errcode.Error:
@@ -88,6 +102,12 @@ type KeyLookup func(keyID string) (secret string, err error)
 // expiry well-formed (1003) and not past (1002), key (lookup's error),
 // signature (1004). It gives the id of the key that signed.
 func Verify(r *http.Request, body []byte, now time.Time, lookup KeyLookup) (keyID string, err error) {
+	return VerifySum(r, bodySum(body), now, lookup)
+}
+
+// VerifySum is Verify for a body that is too long for the memory; sum is its
+// MD5, nil where there is none.
+func VerifySum(r *http.Request, sum []byte, now time.Time, lookup KeyLookup) (keyID string, err error) {
 	q := r.URL.Query()
 	keyID, expires, given := q.Get(keyIDParam), q.Get(expiresParam), q.Get(signatureParam)
 	if keyID == "" || expires == "" || given == "" {
@@ -104,7 +124,7 @@ func Verify(r *http.Request, body []byte, now time.Time, lookup KeyLookup) (keyI
 	if err != nil {
 		return "", err
 	}
-	if !hmac.Equal([]byte(given), []byte(Sign(secret, stringToSign(r, q, body, expires)))) {
+	if !hmac.Equal([]byte(given), []byte(Sign(secret, stringToSign(r, q, sum, expires)))) {
 		return "", errcode.New(errcode.AuthSignatureError, "")
 	}
 	return keyID, nil

@@ -58,8 +58,37 @@ func hashPassword(clientHash string, salt []byte) ([]byte, error) {
 
 // authenticate checks a signed request and gives the account.
 func (p *Platform) authenticate(r *http.Request, body []byte) (a account, k accessKey, err error) {
+	return p.signedBy(func(lookup signature.KeyLookup) error {
+		_, err := signature.Verify(r, body, p.o.Now(), lookup)
+		return err
+	})
+}
+
+// authenticateSum is authenticate for a body that is not in memory, by its MD5.
+func (p *Platform) authenticateSum(r *http.Request, sum []byte) (a account, k accessKey, err error) {
+	return p.signedBy(func(lookup signature.KeyLookup) error {
+		_, err := signature.VerifySum(r, sum, p.o.Now(), lookup)
+		return err
+	})
+}
+
+// knownKey checks that a request names a key that may be used, before its body
+// is read and with it the signature checked.
+func (p *Platform) knownKey(r *http.Request) (a account, k accessKey, err error) {
+	return p.signedBy(func(lookup signature.KeyLookup) error {
+		id := r.URL.Query().Get("accesskey_id")
+		if id == "" {
+			return errcode.New(errcode.AuthParamsMissing, "")
+		}
+		_, err := lookup(id)
+		return err
+	})
+}
+
+// signedBy gives key and account that verify has asked for.
+func (p *Platform) signedBy(verify func(signature.KeyLookup) error) (a account, k accessKey, err error) {
 	err = p.db.View(func(tx *bolt.Tx) error {
-		_, err := signature.Verify(r, body, p.o.Now(), func(id string) (string, error) {
+		err := verify(func(id string) (string, error) {
 			ok, err := store.GetJSON(tx.Bucket(keysBucket), []byte(id), &k)
 			switch {
 			case err != nil:

@@ -35,6 +35,7 @@ type device struct {
 	LastOfflineTime int64             `json:"last_offline_time"`
 	Bound           bool              `json:"bound"` // the board has proved itself; else the account only claims it
 	StateDigest     map[string]string `json:"state_digest,omitempty"`
+	Expected        map[string]string `json:"expected_digest,omitempty"` // what it had after the last change that was applied
 
 	// Not shown.
 	BindID       string      `json:"bind_id"`
@@ -44,6 +45,8 @@ type device struct {
 	Layout       wire.Layout `json:"layout"`
 	Epoch        int64       `json:"epoch"`
 	Boot         string      `json:"boot"`
+	// PolicyRevision is that of the account's policy that the board has confirmed.
+	PolicyRevision int `json:"policy_revision"`
 }
 
 // shown is a device without what is nobody's business.
@@ -52,7 +55,7 @@ func (d device) shown() map[string]any {
 		"ip_info": map[string]string{"country_name": "", "region_name": "", "city_name": ""}, "proxy": 0, "board_version": d.BoardVersion,
 		"state": d.State, "addition": d.Addition, "series_name": d.SeriesName, "product_name": d.ProductName, "remark": d.Remark,
 		"create_time": d.CreateTime, "last_online_time": d.LastOnlineTime, "last_offline_time": d.LastOfflineTime, "version": d.Addition["version"],
-		"bound": d.Bound, "state_digest": d.StateDigest}
+		"bound": d.Bound, "state_digest": d.StateDigest, "expected_digest": d.Expected, "drift": d.drift(), "policy_revision": d.PolicyRevision}
 }
 
 func hash(password string) string {
@@ -178,11 +181,16 @@ func (p *Platform) bindDevices(q *request) (any, error) {
 				d.PasswordHash, kicked = hash(d.Password), append(kicked, d.SN)
 			}
 			d.Bound, d.BindID, d.SealKey = true, item.Proof.BindID, item.Proof.SealKey
-			sealed, err := p.seal(d, d.SealKey)
+			sealed, err := p.seal(tx, d, d.SealKey)
 			if err != nil {
 				return err
 			}
 			item.Binding = &sealed
+			pol, err := loadPolicy(tx, d.UserID)
+			if err != nil {
+				return err
+			}
+			d.PolicyRevision = pol.Revision
 		}
 		return saveDevice(tx, d)
 	})
@@ -196,16 +204,6 @@ func (p *Platform) kick(sns []string) {
 			p.o.Kick(sn)
 		}
 	}
-}
-
-// seal makes what a bound board is told.
-func (p *Platform) seal(d *device, sealKey string) (binding.Sealed, error) {
-	body := wire.BindBody{AccountID: d.UserID, GroupID: d.GroupID, Keys: []wire.Key{}}
-	body.Broker.URL, body.Broker.Username, body.Broker.Password = p.o.BrokerURL, d.SN, d.Password
-	if p.o.SharedUser != "" {
-		body.Broker.Username, body.Broker.Password = p.o.SharedUser, p.o.SharedPassword
-	}
-	return binding.Seal(sealKey, body)
 }
 
 // handshake tells a board that proves itself what it is bound to.
@@ -236,7 +234,7 @@ func (p *Platform) handshake(q *request) (any, error) {
 		if d == nil || !d.Bound {
 			return errcode.New(errcode.DeviceNotBound, "")
 		}
-		sealed, err = p.seal(d, h.SealKey)
+		sealed, err = p.seal(tx, d, h.SealKey)
 		return err
 	})
 	return map[string]any{"binding": sealed}, err
@@ -260,14 +258,21 @@ func (p *Platform) updateDevices(q *request) (any, error) {
 // are told while their connection still stands, and it is ended.
 func (p *Platform) unbindDevices(q *request) (any, error) {
 	var gone []device
+	var wake []string
 	results, err := p.perDevice(q, func(tx *bolt.Tx, item *binding.DeviceItem) error {
 		d, err := p.own(tx, item.SN, q.account.ID)
 		if err != nil {
 			return err
 		}
 		gone = append(gone, *d)
+		more, err := p.leave(tx, d.SN)
+		if err != nil {
+			return err
+		}
+		wake = append(wake, more...)
 		return tx.Bucket(devicesBucket).Delete([]byte(d.SN))
 	})
+	p.wake(wake)
 	var sns []string
 	for _, d := range gone {
 		p.send(&d, wire.NameUnbind, map[string]any{})

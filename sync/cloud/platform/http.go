@@ -30,6 +30,10 @@ func (q *request) decode(v any) error {
 		if errors.As(err, &t) {
 			return errcode.Param(t.Field, "must be of type "+t.Type.String())
 		}
+		var coded *errcode.Error // a field's own
+		if errors.As(err, &coded) {
+			return coded
+		}
 		return errcode.New(errcode.ParseJSONFailed, "")
 	}
 	return nil
@@ -61,12 +65,7 @@ func (p *Platform) Handler() http.Handler {
 	route("GET /v2/stp/user/groups/{id}", true, p.getGroup)
 	route("PUT /v2/stp/user/groups/{id}", true, p.updateGroup)
 	route("DELETE /v2/stp/user/groups/{id}", true, p.deleteGroup)
-	route("POST /v2/stp/user/whitelists", true, p.createWhitelist)
-	route("GET /v2/stp/user/whitelists", true, p.listWhitelists)
-	route("GET /v2/stp/user/whitelists/{id}", true, p.getWhitelist)
-	route("PUT /v2/stp/user/whitelists/{id}/apply", true, p.applyWhitelist)
-	route("PUT /v2/stp/user/whitelists/{id}/cancel", true, p.cancelWhitelist)
-	route("GET /v2/stp/user/whitelists/{id}/devices", true, p.whitelistDevices)
+	p.changeRoutes(mux, route)
 	route("/", false, func(*request) (any, error) { return nil, errcode.New(errcode.URLNotExist, "") })
 	mux.HandleFunc("GET /{$}", p.overview)
 	return mux

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -60,21 +61,21 @@ func (p *Platform) Serve(ctx context.Context, connection func() (session.Options
 
 // wakeAll sends all boards what is pending for them.
 func (p *Platform) wakeAll() {
-	waiting := map[string]bool{}
+	var waiting []string
 	err := p.db.View(func(tx *bolt.Tx) error {
-		return each(p, tx, targetsBucket, func(_ string, t target) error {
-			if !t.settled() {
-				waiting[t.SN] = true
+		c := tx.Bucket(pendingBucket).Cursor()
+		for k, _ := c.First(); k != nil; k, _ = c.Next() {
+			sn, _, _ := strings.Cut(string(k), "\x00")
+			if n := len(waiting); n == 0 || waiting[n-1] != sn {
+				waiting = append(waiting, sn)
 			}
-			return nil
-		})
+		}
+		return nil
 	})
 	if err != nil {
 		p.o.Log.Error("pending changes cannot be read", "err", err)
 	}
-	for sn := range waiting {
-		p.sendPending(p.lookup(sn))
-	}
+	p.wake(waiting)
 }
 
 // AwaitBroker waits until the broker is reached and subscribed to, for at most d.
@@ -104,7 +105,13 @@ func (p *Platform) setConn(c publisher) {
 
 // send sends a command to a board. One that cannot be sent is not lost where it
 // matters: what is wanted of a board is sent again at its next birth.
-func (p *Platform) send(d *device, name string, body any) {
+func (p *Platform) send(d *device, name string, body any) { p.sendAs(d, name, "", body) }
+
+// sendAs is send with the message's id, where that means something.
+func (p *Platform) sendAs(d *device, name, id string, body any) {
+	if id == "" {
+		id = wire.NewID()
+	}
 	p.mu.Lock()
 	c := p.conn
 	p.mu.Unlock()
@@ -119,7 +126,7 @@ func (p *Platform) send(d *device, name string, body any) {
 	if err != nil {
 		return
 	}
-	text, err := json.Marshal(wire.Down{ID: wire.NewID(), SN: d.SN, Name: name, Version: wire.Version, Timestamp: p.o.Now().Unix(), Payload: wire.Typed{Type: name, Body: body}})
+	text, err := json.Marshal(wire.Down{ID: id, SN: d.SN, Name: name, Version: wire.Version, Timestamp: p.o.Now().Unix(), Payload: wire.Typed{Type: name, Body: body}})
 	if err != nil {
 		p.o.Log.Error("a command cannot be written", "name", name, "err", err)
 		return
@@ -231,7 +238,9 @@ func (p *Platform) one(tx *bolt.Tx, m message, after *afterwards) error {
 		return err
 	}
 	if reply {
-		return p.replied(tx, d, name, m.payload)
+		wake, err := p.replied(tx, d, name, m.payload)
+		after.wake = append(after.wake, wake...)
+		return err
 	}
 	var up upEnvelope
 	if err := json.Unmarshal(m.payload, &up); err != nil {
@@ -248,9 +257,11 @@ func (p *Platform) one(tx *bolt.Tx, m message, after *afterwards) error {
 		if err := json.Unmarshal(up.Payload, &b); err != nil {
 			return errcode.New(errcode.ParseJSONFailed, "")
 		}
-		if err := p.reported(tx, sn, b.Body, 0, ""); err != nil {
+		wake, err := p.reported(tx, d, b.Body, 0, "")
+		if err != nil {
 			return err
 		}
+		after.wake = append(after.wake, wake...)
 	}
 	if up.Event == nil {
 		return nil
@@ -313,25 +324,28 @@ func (p *Platform) seen(tx *bolt.Tx, d *device, layout wire.Layout, name string,
 	return nil
 }
 
-// replied takes over the answer to a change command.
-func (p *Platform) replied(tx *bolt.Tx, d *device, name string, text []byte) error {
-	if name != "whitelist" {
-		return nil
+// replied takes over the answer to a command about a change or a policy.
+func (p *Platform) replied(tx *bolt.Tx, d *device, name string, text []byte) (wake []string, err error) {
+	if kindOf(name) == nil && name != wire.NameBind {
+		return nil, nil
 	}
 	r, payload, err := wire.ParseReply(text)
 	if err != nil {
-		return err
+		return nil, err
+	}
+	if name == wire.NameBind {
+		return nil, p.rebound(tx, d, r)
 	}
 	var typed struct{ Body wire.ChangeReport }
 	if len(payload) > 0 {
 		if err := json.Unmarshal(payload, &typed); err != nil {
-			return errcode.New(errcode.ParseJSONFailed, "")
+			return nil, errcode.New(errcode.ParseJSONFailed, "")
 		}
 	}
 	if typed.Body.ChangeID == "" {
-		return nil
+		return nil, nil
 	}
-	return p.reported(tx, d.SN, typed.Body, r.ErrorCode, r.ErrorMessage)
+	return p.reported(tx, d, typed.Body, r.ErrorCode, r.ErrorMessage)
 }
 
 // Boards lists the factory list with what is bound, for the command line.

@@ -34,6 +34,8 @@ type Platform struct {
 	dir string
 	o   Options
 
+	addressKey []byte // signs the addresses of contents
+
 	mu   sync.Mutex
 	conn publisher // nil while the broker is not reached
 	in   chan message
@@ -44,8 +46,16 @@ type publisher interface {
 	Publish(ctx context.Context, topic string, qos byte, payload []byte) error
 }
 
+// Keys of the meta bucket.
+var (
+	sequenceKey   = []byte("sequence")    // the last change's
+	addressSecret = []byte("address_key") // signs the addresses of contents
+)
+
 // Options of a Platform.
 type Options struct {
+	// PublicURL is where boards reach the HTTP API, without a slash at the end.
+	PublicURL string
 	// BrokerURL is what boards are told to connect to.
 	BrokerURL string
 	// SharedUser and SharedPassword are what boards are told to use at a foreign
@@ -66,8 +76,14 @@ var (
 	groupsBucket   = []byte("groups")   // id → group
 	changesBucket  = []byte("changes")  // id → change
 	targetsBucket  = []byte("targets")  // change id NUL sn → target
-	eventsBucket   = []byte("events")   // sn NUL boot NUL seq → event
-	allBuckets     = [][]byte{accountsBucket, keysBucket, factoryBucket, devicesBucket, groupsBucket, changesBucket, targetsBucket, eventsBucket}
+	pendingBucket  = []byte("pending")  // sn NUL sequence NUL change id: targets that are not settled
+	plansBucket    = []byte("plans")    // change id → serial numbers in the order of the roll-out
+	filesBucket    = []byte("files")    // account NUL digest → uploaded
+	boardsBucket   = []byte("boards")   // account, board version → board
+	policiesBucket = []byte("policies") // account → policy
+	metaBucket     = []byte("meta")
+	eventsBucket   = []byte("events") // sn NUL boot NUL seq → event
+	allBuckets     = [][]byte{accountsBucket, keysBucket, factoryBucket, devicesBucket, groupsBucket, changesBucket, targetsBucket, pendingBucket, plansBucket, filesBucket, boardsBucket, policiesBucket, metaBucket, eventsBucket}
 )
 
 // Open opens the cloud's data below dir. At the first start it makes the ROOT
@@ -79,8 +95,10 @@ func Open(dir string, o Options) (*Platform, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(filepath.Join(dir, "pictures"), 0o700); err != nil {
-		return nil, fmt.Errorf("cannot make the cloud's directory: %w", err)
+	for _, sub := range []string{"pictures", "contents"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return nil, fmt.Errorf("cannot make the cloud's directory: %w", err)
+		}
 	}
 	db, err := store.Open(filepath.Join(dir, "cloud.db"), store.Options{Log: o.Log})
 	if err != nil {
@@ -93,8 +111,17 @@ func Open(dir string, o Options) (*Platform, error) {
 				return err
 			}
 		}
-		return nil
+		b := tx.Bucket(metaBucket)
+		found, err := store.Get(b, addressSecret)
+		if p.addressKey = append(p.addressKey, found...); err != nil || found != nil {
+			return err
+		}
+		p.addressKey = randomBytes(32)
+		return store.Put(b, addressSecret, p.addressKey)
 	})
+	if err == nil {
+		err = p.sweepContents()
+	}
 	if err == nil {
 		err = p.firstAccount()
 	}

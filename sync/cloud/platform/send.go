@@ -1,0 +1,236 @@
+package platform
+
+import (
+	"fmt"
+	"strings"
+
+	bolt "go.etcd.io/bbolt"
+
+	"gatehouse/sync/wire"
+)
+
+// order is a command that a board is to be sent.
+type order struct {
+	name string
+	id   string // of the message; empty: one by chance
+	body any
+}
+
+// sendPending sends a board what it has not yet done of what is wanted, in the
+// order of the changes: a stage before an apply where the board has not said
+// that it has it. Boards answer a repeated command with its state, so sending
+// again is safe.
+func (p *Platform) sendPending(d *device) {
+	var orders []order
+	err := p.db.View(func(tx *bolt.Tx) error {
+		o, err := p.rebind(tx, d)
+		if err != nil {
+			return err
+		}
+		orders = o
+		return p.eachPending(tx, d.SN, func(t target) error {
+			c, err := loadChange(tx, t.ChangeID)
+			if err != nil || c == nil || c.UserID != d.UserID {
+				return err
+			}
+			o, err := p.orders(tx, c, t)
+			orders = append(orders, o...)
+			return err
+		})
+	})
+	if err != nil {
+		p.o.Log.Error("pending changes cannot be read", "sn", d.SN, "err", err)
+	}
+	for _, o := range orders {
+		p.sendAs(d, o.name, o.id, o.body)
+	}
+}
+
+// eachPending gives the unsettled targets of a board in order.
+func (p *Platform) eachPending(tx *bolt.Tx, sn string, f func(t target) error) error {
+	b := tx.Bucket(pendingBucket)
+	prefix := sn + "\x00"
+	c := b.Cursor()
+	var ids []string
+	for k, _ := c.Seek([]byte(prefix)); k != nil && strings.HasPrefix(string(k), prefix); k, _ = c.Next() {
+		if parts := strings.Split(string(k), "\x00"); len(parts) == 3 {
+			ids = append(ids, parts[2])
+		}
+	}
+	for _, id := range ids {
+		t, ok, err := loadTarget(tx, id, sn)
+		if err != nil {
+			return err
+		}
+		if ok && !t.settled() {
+			if err := f(t); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (p *Platform) orders(tx *bolt.Tx, c *change, t target) (list []order, err error) {
+	if t.Want == wire.VerbCancel { // a board that has never heard of it answers so: cancelled
+		return []order{{name: c.Kind, body: wire.ChangeCommand{OperatorType: wire.VerbCancel, ChangeID: c.ID}}}, nil
+	}
+	if t.State == statePending {
+		stage := wire.ChangeCommand{OperatorType: wire.VerbStage, ChangeID: c.ID, Digest: c.Digest, Base: c.Base}
+		if stage.Signature, err = p.sign(tx, c, t.SN); err != nil {
+			return nil, err
+		}
+		if c.Inline {
+			text, err := p.readContent(c)
+			if err != nil {
+				return nil, err
+			}
+			stage.Content = string(text)
+		} else {
+			stage.URL, stage.Length = p.address(c, t.SN), c.Length
+		}
+		list = append(list, order{name: c.Kind, body: stage})
+	}
+	if t.Want == wire.VerbApply {
+		list = append(list, order{name: c.Kind, body: wire.ChangeCommand{OperatorType: wire.VerbApply, ChangeID: c.ID}})
+	}
+	return list, nil
+}
+
+// wake sends boards what is pending for them.
+func (p *Platform) wake(sns []string) {
+	for _, sn := range sns {
+		p.sendPending(p.lookup(sn))
+	}
+}
+
+// reported takes over what a board says of a change: its report, or the code
+// with which it refused a command. It gives the boards that are to be sent
+// something because of it.
+func (p *Platform) reported(tx *bolt.Tx, d *device, r wire.ChangeReport, code int, message string) (wake []string, err error) {
+	old, ok, err := loadTarget(tx, r.ChangeID, d.SN)
+	if err != nil || !ok {
+		return nil, err
+	}
+	c, err := loadChange(tx, r.ChangeID)
+	if err != nil || c == nil || c.UserID != d.UserID {
+		return nil, err
+	}
+	if old.State == wire.StateUsed || old.State == wire.StateCancelled {
+		return nil, nil // a finished result never changes
+	}
+	t := old
+	now := p.o.Now().Unix()
+	switch k := kindOf(c.Kind); {
+	case code == int(k.notExist) && old.Want == wire.VerbCancel:
+		t.State, t.Result = wire.StateCancelled, &wire.ChangeResult{At: now} // it never had it
+	case code == int(k.notExist) && old.State != statePending:
+		t.State, t.Step, t.Progress, t.Result = statePending, "", 0, nil // it has it no more: staged again
+		wake = append(wake, d.SN)
+	default:
+		t.take(r, code, message, now)
+	}
+	t.Updated = now
+	if t.State != statePending && t.Staged == 0 {
+		t.Staged = now
+	}
+	if t.State == wire.StateUsed || t.State == wire.StateCancelled {
+		t.Finished = now
+	}
+	if err := saveTarget(tx, c, &old, t); err != nil {
+		return nil, err
+	}
+	if t.State == wire.StateUsed {
+		if err := expect(tx, d, c, r); err != nil {
+			return nil, err
+		}
+	}
+	more, err := p.advance(tx, c)
+	if err != nil {
+		return nil, err
+	}
+	return append(wake, more...), saveChange(tx, c)
+}
+
+// take takes over a report.
+func (t *target) take(r wire.ChangeReport, code int, message string, now int64) {
+	if r.State != "" {
+		// A staged change that has failed stays so when its state is only repeated.
+		if !(t.failed() && r.State == wire.StateStaged && r.Result == nil) {
+			t.Result = r.Result
+		}
+		t.State, t.Progress = r.State, r.Progress
+	} else if r.Result != nil {
+		t.Result = r.Result // its content could not be fetched, or was refused
+	}
+	if r.State != "" || r.Step != "" {
+		t.Step, t.Reason, t.Progress = r.Step, r.Reason, r.Progress
+	}
+	if code != 0 && t.State != wire.StateUsed && t.State != wire.StateCancelled {
+		t.Result = &wire.ChangeResult{ErrorCode: code, ErrorMessage: message, At: now}
+	}
+	if t.failed() && t.State == wire.StateStaged {
+		t.Want = wire.VerbStage // it stays staged until somebody asks again
+	}
+}
+
+// expect notes the digest that a board's state has from now on, so that drift shows.
+func expect(tx *bolt.Tx, d *device, c *change, r wire.ChangeReport) error {
+	digest := r.SetDigest
+	if digest == "" {
+		digest = c.SetDigest
+	}
+	if digest == "" {
+		return nil
+	}
+	if d.Expected == nil {
+		d.Expected = map[string]string{}
+	}
+	if d.StateDigest == nil {
+		d.StateDigest = map[string]string{}
+	}
+	d.Expected[c.Kind], d.StateDigest[c.Kind] = digest, digest
+	return saveDevice(tx, d)
+}
+
+// drift lists what differs on a board from what was last applied there.
+func (d device) drift() []string {
+	list := []string{}
+	for _, kind := range []string{"config", "whitelist"} {
+		if want, have := d.Expected[kind], d.StateDigest[kind]; want != "" && have != "" && want != have {
+			list = append(list, kind)
+		}
+	}
+	return list
+}
+
+// leave ends what is pending for a board that leaves its account: a roll-out
+// does not wait for it.
+func (p *Platform) leave(tx *bolt.Tx, sn string) (wake []string, err error) {
+	var list []target
+	if err := p.eachPending(tx, sn, func(t target) error { list = append(list, t); return nil }); err != nil {
+		return nil, err
+	}
+	for _, old := range list {
+		c, err := loadChange(tx, old.ChangeID)
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			continue
+		}
+		t := old
+		t.Result, t.Want = gone(p.o.Now().Unix()), wire.VerbStage
+		if err := saveTarget(tx, c, &old, t); err != nil {
+			return nil, err
+		}
+		more, err := p.advance(tx, c)
+		if err != nil {
+			return nil, err
+		}
+		if wake = append(wake, more...); saveChange(tx, c) != nil {
+			return nil, fmt.Errorf("cannot record that %s has left", sn)
+		}
+	}
+	return wake, nil
+}
