@@ -23,7 +23,8 @@ def overlap(a, b):
 
 
 def decode(out, scale, least):
-    """[(quad in picture pixels, probability, rows)], best first."""
+    """[(quad in picture pixels, probability, rows)], best first. scale: of the net's input to the
+    picture; a pixel's middle is a whole number in both."""
     centre = 1 / (1 + np.exp(-out[0]))
     h, w = centre.shape
     peaks = np.argwhere((centre >= cv2.dilate(centre, np.ones((3, 3)))) & (centre > least))
@@ -37,7 +38,7 @@ def decode(out, scale, least):
                     middle = np.array([x, y]) * STRIDE + (STRIDE - 1) / 2
                     quad += weight * (out[1:9, y, x].reshape(4, 2) * STRIDE + middle)
                     total += weight
-        quad = np.float32(quad / total / scale)
+        quad = np.float32((quad / total + .5) / scale - .5)
         if all(overlap(quad, f[0]) < MAX_OVERLAP for f in found):
             found.append((quad, float(centre[i, j]), 2 if out[10, i, j] > out[9, i, j] else 1))
     return found
@@ -60,13 +61,14 @@ def cut(image, quad):
 
 
 class Detector:
-    def __init__(self, corners, refiner=None):
+    def __init__(self, corners, refiner=None, size=(LONG, SHORT)):
+        self.size = size
         self.wide, self.tall = cv2.dnn.readNetFromONNX(corners), cv2.dnn.readNetFromONNX(corners)
         self.refiner = cv2.dnn.readNetFromONNX(refiner) if refiner else None
 
     def propose(self, image, least=MIN_CENTRE):
         h, w = image.shape[:2]
-        net, size = (self.tall, (SHORT, LONG)) if h > w else (self.wide, (LONG, SHORT))
+        net, size = (self.tall, self.size[::-1]) if h > w else (self.wide, self.size)
         scale = min(size[0] / w, size[1] / h)
         canvas = np.zeros((size[1], size[0], 3), np.uint8)
         nw, nh = max(1, round(w * scale)), max(1, round(h * scale))

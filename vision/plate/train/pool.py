@@ -11,14 +11,15 @@ import numpy as np
 class Scene:
     """image H×W×3 BGR uint8; quads n×4×2 corners in pixels, clockwise from each plate's own top
     left; rows of characters per plate: 1, 2, BOX where only an upright box is known, or IGNORE
-    where a plate may be that nobody should be asked about. exact: the corners are labelled; held:
-    never trained on."""
+    where a plate may be that nobody should be asked about. kinds: of each plate, as plates.py names
+    them, where known. exact: the corners are labelled; held: never trained on."""
     image: np.ndarray
     quads: np.ndarray
     rows: list = field(default_factory=list)
     exact: bool = True
     held: bool = False
     source: str = ''
+    kinds: list = field(default_factory=list)
 
 
 BOX, IGNORE = 3, 0
@@ -32,7 +33,8 @@ def write_shard(path, scenes, quality=92):
     np.savez(part, jpeg=np.concatenate(jpegs), ends=np.cumsum([len(j) for j in jpegs]),
              quads=np.concatenate([s.quads.reshape(-1, 4, 2) for s in scenes]).astype(np.float32),
              rows=np.concatenate([np.int64(s.rows) for s in scenes]) if scenes else np.zeros(0, np.int64),
-             plates=np.int64([len(s.rows) for s in scenes]))
+             plates=np.int64([len(s.rows) for s in scenes]),
+             kinds=np.array([k for s in scenes for k in s.kinds], dtype='U24'))
     os.replace(part, path)
 
 
@@ -44,6 +46,7 @@ class Shard:
             self.jpeg, self.ends = file['jpeg'], file['ends']
             self.quads, self.rows = file['quads'], file['rows']
             self.last = np.cumsum(file['plates'])
+            self.kinds = file['kinds'] if 'kinds' in file else np.full(len(self.rows), '')
 
     def __len__(self):
         return len(self.ends)
@@ -52,4 +55,5 @@ class Shard:
         begin = self.ends[i - 1] if i else 0
         first = self.last[i - 1] if i else 0
         image = cv2.imdecode(self.jpeg[begin:self.ends[i]], 1)
-        return Scene(image, self.quads[first:self.last[i]].copy(), list(self.rows[first:self.last[i]]))
+        mine = slice(first, self.last[i])
+        return Scene(image, self.quads[mine].copy(), list(self.rows[mine]), kinds=list(self.kinds[mine]))

@@ -291,7 +291,7 @@ def hung(rng, canvas, used):
             cv2.line(canvas, tuple(np.int32(a).tolist()), tuple(np.int32(b).tolist()), shade(rng),
                      max(1, int(sides.min() * rng.uniform(.1, .3))), cv2.LINE_AA)
         used.append((low, high))
-        return quad, plate.rows
+        return quad, plate.rows, plate.kind
     return None
 
 
@@ -338,13 +338,15 @@ def rendered_scene(rng, backgrounds):
     canvas = backgrounds.draw(rng, WIDTH, HEIGHT)
     for _ in range(rng.poisson(1.6)):
         clutter(rng, canvas)
-    used, quads, rows = [], [], []
+    used, quads, rows, kinds = [], [], [], []
     for _ in range(rng.choice([0, 1, 2, 3, 4], p=[.15, .5, .2, .1, .05])):
         found = hung(rng, canvas, used)
         if found:
             quads.append(found[0])
             rows.append(found[1])
-    return Scene(camera.take(weather(rng, canvas), rng, .12), np.float32(quads).reshape(-1, 4, 2), rows)
+            kinds.append(found[2])
+    image = camera.take(weather(rng, canvas), rng, .12)
+    return Scene(image, np.float32(quads).reshape(-1, 4, 2), rows, kinds=kinds)
 
 
 def framing(rng, scene):
@@ -375,7 +377,7 @@ def mirrored(image, quads):
 
 
 def over(rng, canvas, quad):
-    """Paints a real plate over with a rendered one in its plane; gives its corners and rows."""
+    """Paints a real plate over with a rendered one in its plane; gives its corners, rows and kind."""
     middle = quad.mean(0)
     inside, ring = np.zeros((HEIGHT, WIDTH), np.float32), np.zeros((HEIGHT, WIDTH), np.uint8)
     cv2.fillPoly(inside, [np.int32((quad - middle) * (1.1, 1.25) + middle)], 1.)
@@ -394,22 +396,22 @@ def over(rng, canvas, quad):
     through = cv2.getPerspectiveTransform(unit, np.float32(quad)) @ texture_plane(
         texture.shape[1], texture.shape[0], wide * texture.shape[1] / (corners[1, 0] - corners[0, 0]))
     paste(canvas, texture * np.clip(light / 190, .3, 1.15) * rng.uniform(.75, 1.15), through, rng.uniform(.3, .8))
-    return apply(through, corners), plate.rows
+    return apply(through, corners), plate.rows, plate.kind
 
 
 def swapped_scene(rng, scenes):
     """A real Scene, its plate painted over with one of another kind in four of five cases."""
     canvas, quads = framing(rng, scenes[rng.integers(len(scenes))])
-    out, rows = [], []
+    out, rows, kinds = [], [], []
     for quad in quads:
         found = over(rng, canvas, quad) if rng.random() < .82 else None
-        out.append(found[0] if found else quad)
-        rows.append(found[1] if found else 1)
+        for kept, value in zip((out, rows, kinds), found or (quad, 1, 'real')):
+            kept.append(value)
     if rng.random() < .6:
         image = camera.take(weather(rng, canvas), rng, .15)
     else:
         image = np.clip(canvas, 0, 255).astype(np.uint8)
-    return Scene(image, np.float32(out).reshape(-1, 4, 2), rows)
+    return Scene(image, np.float32(out).reshape(-1, 4, 2), rows, kinds=kinds)
 
 
 def sheet(make, file):
@@ -430,6 +432,7 @@ def main():
     parser.add_argument('--count', type=int, default=1000)
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--swap', action='store_true', help='real scenes with other plates')
+    parser.add_argument('--held', action='store_true', help='from pictures that are never trained on')
     parser.add_argument('--pack', help='character shapes made by pack.py')
     parser.add_argument('--shard', type=int, default=250)
     parser.add_argument('--sheet')
@@ -439,10 +442,12 @@ def main():
         plates.use_pack(args.pack)
     rng = np.random.default_rng(args.seed)
     if args.swap:
-        scenes = [s for s in real_scenes(args.train) if not s.held and s.exact]
+        scenes = [s for s in real_scenes(args.train) if s.held == args.held and s.exact]
         make = lambda: swapped_scene(rng, scenes)
     else:
         backgrounds = Pictures(args.train)
+        if args.held:
+            backgrounds.images = backgrounds.held
         make = lambda: rendered_scene(rng, backgrounds)
     if args.sheet:
         sheet(make, args.sheet)
