@@ -37,6 +37,8 @@ type Config struct {
 	MQTT MQTT `json:"mqtt" doc:"the connection to the broker"`
 	// Delivery is the outbox and what leaves it.
 	Delivery Delivery `json:"delivery" doc:"the outbox and what leaves it"`
+	// Ports are serial ports, inputs and speaker.
+	Ports Ports `json:"ports" doc:"serial ports, inputs and speaker, and what clients may do to the board itself"`
 	// Maintenance is when changes may be applied.
 	Maintenance Maintenance `json:"maintenance" doc:"when changes may be applied"`
 }

@@ -40,11 +40,13 @@ type Board struct {
 	settings *settings.Settings
 	outbox   *outbox.Outbox
 	engine   *change.Engine
-	barrier  barrier.Driver
+	barrier  *barrier.Locks
 	program  string // gatehouse-vision
 	gate     *gate.Gate
 	vision   *supervise.Supervisor
 	lock     *os.File
+
+	periphery
 
 	commands chan inbound
 	results  chan decided            // from the hot path to the outbox
@@ -110,9 +112,11 @@ func (b *Board) openParts(c configs.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	if b.barrier, err = newBarrier(c.Barrier); err != nil {
+	driver, err := newBarrier(c.Barrier)
+	if err != nil {
 		return err
 	}
+	b.barrier = barrier.NewLocks(driver, c.Ports.KeepLocks)
 	b.gate = gate.New(b.state.Whitelist, b.state.Faces, b.barrier, gateOptions(c))
 	b.vision = supervise.New(supervise.Options{
 		Program: o.Program, Args: []string{"run"}, Task: visionTask(c),
@@ -123,7 +127,7 @@ func (b *Board) openParts(c configs.Config, o Options) (err error) {
 		return err
 	}
 	b.state.cleared = b.engine.Cleared
-	return nil
+	return b.openPeriphery(c.Ports)
 }
 
 // newBarrier makes the driver that the config names.
@@ -173,6 +177,7 @@ func monotonic() int64 {
 
 // Close closes what Open opened.
 func (b *Board) Close() {
+	b.closePeriphery()
 	if b.engine != nil {
 		b.engine.Close()
 	}
@@ -205,6 +210,9 @@ type decided struct {
 
 // onResult is the hot path: decide, open, and only then hand on to the disk.
 func (b *Board) onResult(r *link.Result) {
+	if b.snapshots.take(r) {
+		return
+	}
 	now := time.Now()
 	captured := now
 	if mono := monotonic(); r.CaptureMonoNS > 0 && r.CaptureMonoNS <= mono {
@@ -250,7 +258,10 @@ func (b *Board) storeOne(d decided) {
 	}
 	switch d.result.Event {
 	case link.EventLane:
-		return // the vendor's lanectrl_result is not spoken yet
+		if m, ok := b.laneMessage(d); ok {
+			b.put(d, wire.NameLaneResult, m, account, nil)
+		}
+		return
 	case link.EventQuick:
 		if b.config().Lane.EarlyResult {
 			b.put(d, nameQuick, b.message(d), account, nil)
@@ -315,7 +326,12 @@ func (b *Board) message(d decided) wire.IVSResult {
 		r.AddPlate(license(p), percent(p.Score), p.ColorType, p.Type, wire.Rect{Left: p.Box.Left, Top: p.Box.Top, Right: p.Box.Left + p.Box.Width, Bottom: p.Box.Top + p.Box.Height})
 	}
 	r.TriggerType, r.Direction, r.PlateID = triggerType(d.result), d.result.Direction, int64(d.result.Seq)
-	r.TimeUsed = int(time.Since(d.at).Microseconds())
+	r.TimeUsed, r.RecordID = int(time.Since(d.at).Microseconds()), r.PlateID
+	r.UniqueID = fmt.Sprintf("%s_%d", b.state.SN(), d.at.UnixMilli())
+	r.BeginTime, r.EndTime = around(d, d.result.BeginMonoNS), around(d, d.result.EndMonoNS)
+	if len(r.Plates) > 0 {
+		r.Plates[0].ClipImgSize = len(d.result.Crop)
+	}
 	m.Gatehouse = &wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason, Listed: d.decision.Listed, Group: d.decision.Group,
 		Tolerated: d.decision.Tolerated, Alarm: d.decision.Alarm}
 	if d.decision.Opened {

@@ -42,7 +42,7 @@ func order(t *testing.T, b *Board, name, id, body string) (any, errcode.Code) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	answer, err := b.carryOut("device/x/message/down/"+name, cmd)
+	answer, err := b.carryOut(t.Context(), "device/x/message/down/"+name, cmd)
 	if err != nil {
 		return answer, errcode.From(err).Code
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"time"
 
 	"gatehouse/sync/change"
@@ -34,15 +35,22 @@ func (b *Board) one(ctx context.Context, in inbound) {
 		return
 	}
 	cmd, err := wire.ParseCommand(name, in.payload)
+	if len(in.payload) > wire.MaxMessage {
+		err = errcode.Param("payload", fmt.Sprintf("makes the message larger than %d bytes", wire.MaxMessage))
+	}
 	r := wire.Reply{ID: cmd.ID, SN: b.state.SN(), Name: name, Version: wire.Version, Code: 200}
 	var body any
 	if err == nil {
-		body, err = b.carryOut(in.topic, cmd)
+		body, err = b.carryOut(ctx, in.topic, cmd)
 	}
 	if body == silent {
 		return
 	}
-	if body != nil {
+	switch whole := body.(type) {
+	case nil:
+	case payload:
+		r.Payload = whole.v
+	default:
 		r.Payload = wire.Typed{Type: name, Body: body}
 	}
 	if e := errcode.From(err); e != nil {
@@ -60,25 +68,9 @@ type noReply struct{}
 var silent any = noReply{}
 
 // carryOut does what a command says and gives the body of its answer, or nil.
-func (b *Board) carryOut(topic string, cmd wire.Command) (any, error) {
+func (b *Board) carryOut(ctx context.Context, topic string, cmd wire.Command) (any, error) {
 	d := change.Delivery{Topic: topic, ID: cmd.ID, Body: compact(cmd.Body)}
 	switch cmd.Name {
-	case wire.NameGPIOOut:
-		out, err := wire.ParseGPIOOut(cmd.Body)
-		if err != nil {
-			return nil, err
-		}
-		return nil, b.once(d, func() error {
-			return b.gate.Command(out.IO, out.Value, time.Duration(out.Delay)*time.Millisecond, time.Now())
-		})
-	case wire.NameGateOpen:
-		return nil, b.once(d, func() error {
-			return b.gate.Command(0, 2, time.Duration(b.config().Barrier.Pulse), time.Now())
-		})
-	case wire.NameIVSTrigger:
-		return nil, b.trigger(cmd.ID)
-	case wire.NameWhitelist:
-		return b.rows(cmd)
 	case "whitelist", "config", "upgrade":
 		c, err := wire.ParseChangeCommand(cmd.Body)
 		if err != nil {
@@ -101,7 +93,7 @@ func (b *Board) carryOut(topic string, cmd wire.Command) (any, error) {
 	case wire.NameUnbind:
 		return nil, b.Unbind()
 	}
-	return nil, &errcode.Error{Code: errcode.NotSupported, Detail: "There is no command " + cmd.Name + "!"}
+	return b.camera(ctx, d, cmd)
 }
 
 func compact(body []byte) []byte {
@@ -118,10 +110,13 @@ func compact(body []byte) []byte {
 const deliveryMemory = 10 * time.Second
 
 // once does what moves something at most once for a command that a broker
-// delivers twice: that it is done is written down before.
+// delivers twice: that it is done is written down before, and how it failed
+// after.
 func (b *Board) once(d change.Delivery, act func() error) error {
 	var earlier struct {
-		At int64 `json:"at"` // Unix ms
+		At     int64        `json:"at"` // Unix ms
+		Code   errcode.Code `json:"code,omitempty"`
+		Detail string       `json:"detail,omitempty"`
 	}
 	now := time.Now().UnixMilli()
 	stored, known, err := b.engine.Journal().Stored(d)
@@ -129,37 +124,21 @@ func (b *Board) once(d change.Delivery, act func() error) error {
 		return err
 	}
 	if known && json.Unmarshal(stored, &earlier) == nil && now-earlier.At >= 0 && now-earlier.At < deliveryMemory.Milliseconds() {
+		if earlier.Code != 0 {
+			return errcode.New(earlier.Code, earlier.Detail)
+		}
 		return nil
 	}
-	earlier.At = now
+	earlier.At, earlier.Code, earlier.Detail = now, 0, ""
 	if err := b.engine.Journal().Put(d, earlier); err != nil {
 		return err
 	}
-	return act()
-}
-
-func (b *Board) trigger(id string) error {
-	if !b.config().Lane.Software {
-		return errcode.New(errcode.NotSupported, "Triggers by clients are switched off on this board (lane.software)!")
+	failed := act()
+	if e := errcode.From(failed); e != nil {
+		earlier.Code, earlier.Detail = e.Code, e.Detail
+		if err := b.engine.Journal().Put(d, earlier); err != nil {
+			b.log.Error("a command's failure could not be noted", "err", err)
+		}
 	}
-	if err := b.vision.Trigger(id); err != nil {
-		return errcode.New(errcode.RequestFailed, "The vision process does not run; is a camera configured?")
-	}
-	return nil
-}
-
-// rows is the vendor's white_list_operator.
-func (b *Board) rows(cmd wire.Command) (any, error) {
-	if !b.config().Gate.RowCommands {
-		return nil, errcode.New(errcode.NotSupported, "Row commands are switched off on this board!")
-	}
-	w, err := wire.ParseWhitelistOperator(cmd.Body)
-	if err != nil {
-		return nil, err
-	}
-	selection, err := b.state.Whitelist.Operate(w)
-	if err != nil || selection == nil {
-		return nil, err
-	}
-	return selection, nil
+	return failed
 }

@@ -87,11 +87,7 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 				return
 			}
 		}
-		if len(payload) > wire.MaxMessage {
-			b.log.Warn("a command is too large and ignored", "topic", topic, "bytes", len(payload))
-			return
-		}
-		if b.acknowledged(topics, topic, payload) {
+		if len(payload) <= wire.MaxMessage && b.acknowledged(topics, topic, payload) {
 			return
 		}
 		select {
@@ -128,7 +124,7 @@ func (b *Board) acknowledged(topics wire.Topics, topic string, payload []byte) b
 	}
 	cmd, err := wire.ParseCommand(wire.NameEventAck, payload)
 	if err == nil {
-		_, err = b.carryOut(topic, cmd)
+		_, err = b.carryOut(context.Background(), topic, cmd)
 	}
 	if err != nil {
 		b.log.Warn("an acknowledgement is refused", "err", err)
@@ -146,11 +142,14 @@ type life struct {
 // live is a connection's life: birth, keep_alive, events; at a graceful end a farewell.
 func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, l life) {
 	beat := func() error {
-		return b.publish(ctx, c, topics.Up(wire.NameKeepAlive), b.up(wire.NameKeepAlive, wire.Body{Body: map[string]int64{"timestamp": time.Now().Unix()}}, nil))
+		return b.publish(ctx, c, topics.Up(wire.NameKeepAlive), b.up(wire.NameKeepAlive, wire.Body{Body: wire.KeepAlive{Timestamp: time.Now().Unix()}}, nil))
 	}
 	if err := errors.Join(b.publish(ctx, c, topics.Up(wire.NameBirth), b.up(wire.NameBirth, wire.Body{Body: b.birth(l.epoch)}, nil)), beat()); err != nil {
 		return
 	}
+	b.uplink.set(ctx, c, topics)
+	defer b.uplink.clear(c)
+	b.tellWaiting(l.account)
 	delivered := make(chan struct{})
 	go func() {
 		defer close(delivered)
@@ -197,6 +196,9 @@ func (b *Board) uploads() bool { return false }
 func (b *Board) envelope(s outbox.Stored) wire.Up {
 	id := s.ID
 	m := b.up(s.Name, s.Payload, &id)
+	if !s.Live && s.ID.WallMS > 0 {
+		m.Timestamp = s.ID.WallMS / 1000 // of the event, not of its sending
+	}
 	files := map[string]outbox.File{}
 	for _, f := range s.Files {
 		files[f.Field] = f
@@ -211,6 +213,13 @@ func (b *Board) envelope(s outbox.Stored) wire.Up {
 			m.Payload = r
 		}
 		return m
+	}
+	if s.Name == wire.NameLaneResult && !s.Live {
+		var r wire.LaneResult
+		if json.Unmarshal(s.Payload, &r) == nil {
+			r.IsOffline = 1
+			m.Payload = r
+		}
 	}
 	if s.Name != wire.NameIVSResult {
 		return m

@@ -7,6 +7,7 @@
 package gate
 
 import (
+	"errors"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -48,7 +49,7 @@ type Options struct {
 // Decision is what was done about a result.
 type Decision struct {
 	Opened bool
-	Reason string // listed, not_listed, out_of_time, suspended, blacklisted, unsure, no_plate, face_known, face_not_live, face_unknown, switched_off, output_failed, commanded
+	Reason string // listed, not_listed, out_of_time, suspended, blacklisted, unsure, no_plate, face_known, face_not_live, face_unknown, switched_off, locked, output_failed, commanded
 	Plate  string // the plate that decided, as it was read
 	Listed string // the row it was taken for; empty: in none
 	Group  string // of that row
@@ -101,6 +102,9 @@ func (g *Gate) Passage(r *link.Result, captured, now time.Time) Decision {
 	if d.Opened {
 		if err := g.driver.Pulse(barrier.RaiseOutput, g.o().Pulse); err != nil {
 			d.Opened, d.Reason = false, "output_failed"
+			if errors.Is(err, barrier.ErrLocked) {
+				d.Reason = "locked"
+			}
 		}
 	}
 	g.note(d, now, time.Since(captured))

@@ -30,10 +30,11 @@ var ErrLocked = errors.New("the output is locked")
 // there.
 //
 // Locks are not kept here: who makes the driver anew locks it again. What is
-// held on is switched off when the driver is closed, so that no output stays
-// on that nobody knows of.
+// held on is switched off when the driver is closed, unless it was made to
+// leave it on.
 type Locks struct {
 	Driver
+	leaveOn bool
 
 	mu    sync.Mutex
 	locks [Outputs]Lock
@@ -42,7 +43,8 @@ type Locks struct {
 var _ Driver = (*Locks)(nil)
 
 // NewLocks makes a driver of d whose outputs are free; it switches nothing.
-func NewLocks(d Driver) *Locks { return &Locks{Driver: d} }
+// With leaveOn, closing it leaves on what is held on.
+func NewLocks(d Driver, leaveOn bool) *Locks { return &Locks{Driver: d, leaveOn: leaveOn} }
 
 // Lock locks or frees an output.
 func (l *Locks) Lock(output int, to Lock) error {
@@ -103,13 +105,14 @@ func (l *Locks) Pulse(output int, d time.Duration) error {
 	return l.Driver.Pulse(output, d)
 }
 
-// Close switches off what is held on and closes the driver.
+// Close switches off what is held on, unless that was to be left, and closes
+// the driver.
 func (l *Locks) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	var first error
 	for output, lock := range l.locks {
-		if lock == HeldOn {
+		if lock == HeldOn && !l.leaveOn {
 			first = errors.Join(first, l.Driver.Set(output, false))
 		}
 	}

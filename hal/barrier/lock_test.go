@@ -10,7 +10,7 @@ import (
 func TestLocks(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		soft := NewSoftware(time.Second)
-		d := NewLocks(soft)
+		d := NewLocks(soft, false)
 		must := func(err error) {
 			t.Helper()
 			if err != nil {
@@ -82,7 +82,7 @@ func (deaf) Close() error           { return nil }
 
 // Hardware that fails leaves the output not held on, but barred.
 func TestLocksOfFailingHardware(t *testing.T) {
-	d := NewLocks(NewRelays(deaf{}))
+	d := NewLocks(NewRelays(deaf{}), true)
 	if d.Lock(0, HeldOn) == nil || d.Locks()[0] != Free {
 		t.Error("held on although it failed")
 	}
