@@ -61,6 +61,7 @@ func Default() Config {
 		Capture: defaultCapture(),
 		Lane:    defaultLane(),
 		Vision:  Vision{Plates: true, Faces: true, MaxRSSMiB: 1024, SilenceTimeout: Duration(15 * time.Second)},
+		Plates:  defaultPlates(),
 		Gate: Gate{MinPlateScore: 0.9, SamePlate: Duration(10 * time.Second),
 			OpenByWhitelist: true, OpenByFace: true, MinFaceSimilarity: 0.45, RowCommands: true},
 		Faces: DefaultFaces(),

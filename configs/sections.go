@@ -27,6 +27,8 @@ type Config struct {
 	Vision Vision `json:"vision" doc:"the recognition process and its limits"`
 	// Lane is the part of the picture that vehicles pass and what is told of them.
 	Lane Lane `json:"lane" doc:"the part of the picture that vehicles pass and what is told of them"`
+	// Plates says whose number plates are read, and by whom.
+	Plates Plates `json:"plates" doc:"whose number plates are read, and by whom"`
 	// Gate says who may pass.
 	Gate Gate `json:"gate" doc:"who may pass"`
 	// Faces says when a face is somebody's.

@@ -18,6 +18,7 @@ func visionSettings(c configs.Config) link.Settings {
 	return link.Settings{Camera: c.Camera.Source, FPS: c.Camera.FPS, Loop: c.Camera.Loop, StallMS: time.Duration(c.Camera.StallTimeout).Milliseconds(),
 		Models: c.Vision.Models, Plates: c.Vision.Plates, Faces: c.Vision.Faces, Liveness: c.Faces.Liveness, SamePlateMS: time.Duration(c.Gate.SamePlate).Milliseconds(),
 		PictureBytes: 64 << 10, CropBytes: 16 << 10, MinPlateScore: c.Gate.MinPlateScore,
+		Reading: link.Reading{Regions: c.Plates.Regions, Templates: c.Plates.Templates, Reader: c.Plates.Reader},
 		Lane: link.Lane{Region: fractions(l.Region), TriggerLine: fractions(l.TriggerLine), Loop: fractions(l.Loop),
 			Direction: directions[l.Direction], MinPlateWidth: l.MinPlateWidth, Sensitivity: l.Sensitivity,
 			SettleMS: time.Duration(l.Settle).Milliseconds(), StayingMS: time.Duration(l.Staying).Milliseconds(),

@@ -95,7 +95,11 @@ func TestVisionSettings(t *testing.T) {
 	c := configs.Default()
 	c.Lane.Direction, c.Lane.Region = "down", []configs.LanePoint{{X: .1}, {X: .9}, {Y: 1}}
 	c.Lane.Staying, c.Lane.Video = configs.Duration(time.Minute), false
+	c.Plates.Regions, c.Plates.Reader = []string{"cn", "eu"}, "both"
 	s := visionSettings(c)
+	if len(s.Reading.Regions) != 2 || s.Reading.Reader != "both" {
+		t.Errorf("%+v", s.Reading)
+	}
 	if s.Lane.Direction != link.DirectionDown || len(s.Lane.Region) != 3 || s.Lane.Region[0].X != .1 || s.Lane.StayingMS != 60_000 || !s.Lane.NoVideo || s.Capture.FrameAgeMS != 1000 {
 		t.Errorf("%+v", s)
 	}

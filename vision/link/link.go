@@ -90,10 +90,18 @@ type Settings struct {
 	Plates        bool    `json:"plates"`
 	Faces         bool    `json:"faces"`
 	Liveness      bool    `json:"liveness"` // have each face that is compared examined
+	Reading       Reading `json:"reading"`
 	SamePlateMS   int64   `json:"same_plate_ms"`
 	PictureBytes  int     `json:"picture_bytes"` // the most of a full picture's JPEG
 	CropBytes     int     `json:"crop_bytes"`
 	MinPlateScore float64 `json:"min_plate_score"`
+}
+
+// Reading is how plates are read; its zero value is the default.
+type Reading struct {
+	Regions   []string `json:"regions,omitempty"`   // whose numbers: cn, a country, a group, *
+	Templates string   `json:"templates,omitempty"` // file of further number templates
+	Reader    string   `json:"reader,omitempty"`    // both, small or pp
 }
 
 // Trigger asks for a recognition now; its result has the same id.

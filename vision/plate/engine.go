@@ -37,17 +37,9 @@ type engine struct {
 }
 
 func newEngines(dir string, o Options) (all [engines]*engine, err error) {
-	abroad := text.BuiltIn()
-	if o.Templates != "" {
-		file, err := os.Open(o.Templates)
-		if err != nil {
-			return all, fmt.Errorf("cannot read the number templates: %w", err)
-		}
-		err = abroad.AddFile(file)
-		_ = file.Close() // it was only read
-		if err != nil {
-			return all, fmt.Errorf("%s: %w", o.Templates, err)
-		}
+	abroad, err := templates(o)
+	if err != nil {
+		return all, fmt.Errorf("%w: %w", ErrOption, err)
 	}
 	defer func() {
 		if err != nil {
@@ -79,6 +71,24 @@ func newEngines(dir string, o Options) (all [engines]*engine, err error) {
 		all[ppocr] = e
 	}
 	return all, nil
+}
+
+// templates are those that come with the program and the option's own, and the
+// regions are checked against them.
+func templates(o Options) (*text.Abroad, error) {
+	abroad := text.BuiltIn()
+	if o.Templates != "" {
+		file, err := os.Open(o.Templates)
+		if err != nil {
+			return nil, fmt.Errorf("cannot read the number templates: %w", err)
+		}
+		err = abroad.AddFile(file)
+		_ = file.Close() // it was only read
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", o.Templates, err)
+		}
+	}
+	return abroad, abroad.Check(o.Regions)
 }
 
 func closeEngines(all [engines]*engine) {

@@ -5,6 +5,7 @@ package plate
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -24,6 +25,9 @@ import (
 // MinScore is the least score of a number that is reported at all; below it a
 // plate is one that nobody can read.
 const MinScore = 0.1
+
+// ErrOption is an option that cannot be followed; its text says which and why.
+var ErrOption = errors.New("cannot read plates as the settings say")
 
 // Options say how plates are read. The zero value reads mainland plates and,
 // as rarer ones, those of all countries.
@@ -57,7 +61,7 @@ func Open(dir string) (*Recognizer, error) { return OpenWith(dir, Options{}) }
 // OpenWith is Open with options; the error names the option that is wrong.
 func OpenWith(dir string, o Options) (*Recognizer, error) {
 	if !slices.Contains([]string{"", ReadBoth, ReadSmall, ReadPPOCR}, o.Readers) {
-		return nil, fmt.Errorf("there is no reader %q: both, small or pp", o.Readers)
+		return nil, fmt.Errorf("%w: there is no reader %q: both, small or pp", ErrOption, o.Readers)
 	}
 	if o.Readers == "" {
 		o.Readers = DefaultReader

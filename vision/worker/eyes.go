@@ -45,6 +45,20 @@ func openEyesWith(dir string, o plate.Options) (*eyes, error) {
 	return e, nil
 }
 
+// openEyesAsSet opens them as the agent's settings say. Where these are wrong
+// about plates, plates are read as without them and the fault is told: a gate
+// must not go blind for a misspelt region.
+func openEyesAsSet(s link.Settings, send func(link.Message) error) (*eyes, error) {
+	e, err := openEyesWith(s.Models, plate.Options{Regions: s.Reading.Regions, Templates: s.Reading.Templates, Readers: s.Reading.Reader})
+	if !errors.Is(err, plate.ErrOption) {
+		return e, err
+	}
+	if err := send(link.Message{Fault: &link.Fault{Code: int(errcode.ParamsError), Message: err.Error()}}); err != nil {
+		return nil, err
+	}
+	return openEyes(s.Models)
+}
+
 func (e *eyes) close() {
 	e.plates.Close()
 	e.faces.Close()

@@ -92,7 +92,7 @@ type worker struct {
 func newWorker(s link.Settings, send func(link.Message) error) (*worker, error) {
 	w := &worker{s: s, send: send, full: encoder{most: s.PictureBytes, quality: 85}, crop: encoder{most: s.CropBytes, quality: 90}}
 	var err error
-	if w.eyes, err = openEyes(s.Models); err != nil {
+	if w.eyes, err = openEyesAsSet(s, send); err != nil {
 		return nil, err
 	}
 	if w.camera, err = camera.Open(s.Camera, captureOptions(s)); err != nil {
