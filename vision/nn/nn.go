@@ -40,6 +40,7 @@ func CheckPicture(picture gocv.Mat) error {
 type Net struct {
 	net   gocv.Net
 	input Input
+	blob  gocv.Mat // the input; OpenCV fills it anew in place
 	out   []float32
 }
 
@@ -64,11 +65,14 @@ func Parse(model []byte, input Input) (*Net, error) {
 	if net.Empty() {
 		return nil, errors.New("cannot read the model: it has no layers")
 	}
-	return &Net{net: net, input: input}, nil
+	return &Net{net: net, input: input, blob: gocv.NewMat()}, nil
 }
 
 // Close frees the network's memory.
-func (n *Net) Close() { _ = n.net.Close() }
+func (n *Net) Close() {
+	_ = n.net.Close()
+	_ = n.blob.Close()
+}
 
 // Run returns the only output's values, valid until the next call.
 func (n *Net) Run(picture gocv.Mat) ([]float32, error) {
@@ -102,9 +106,8 @@ func (n *Net) RunNamed(picture gocv.Mat, names []string, take func(i int, values
 
 func (n *Net) feed(picture gocv.Mat) {
 	m := n.input.Mean
-	blob := gocv.BlobFromImage(picture, n.input.Scale, n.input.Size, gocv.NewScalar(m, m, m, 0), n.input.SwapRB, false)
-	n.net.SetInput(blob, "")
-	_ = blob.Close()
+	gocv.BlobFromImages([]gocv.Mat{picture}, &n.blob, n.input.Scale, n.input.Size, gocv.NewScalar(m, m, m, 0), n.input.SwapRB, false, gocv.MatTypeCV32F)
+	n.net.SetInput(n.blob, "")
 }
 
 func (n *Net) keep(m *gocv.Mat) error {

@@ -1,11 +1,9 @@
 package plate
 
 import (
-	"cmp"
 	_ "embed"
 	"image"
 	"math"
-	"slices"
 
 	"gocv.io/x/gocv"
 
@@ -24,11 +22,6 @@ var (
 
 const (
 	long, short  = 512, 288 // input of the corner net, turned for upright pictures
-	stride       = 8        // pixels of its input per cell of its output
-	channels     = 11       // centre, eight corner offsets, one row, two rows
-	minCentre    = 0.3      // probability that a cell is a plate's centre
-	maxOverlap   = 0.3      // IoU above which two candidates are one plate
-	maxPlates    = 20       // candidates a picture
 	minArea      = 20       // square pixels of a candidate
 	minPlate     = 0.5      // the refiner's probability that it is a plate
 	refineWidth  = 128
@@ -46,40 +39,55 @@ type Candidate struct {
 // finder locates plates: a net over the whole picture proposes corners, a
 // second one looks at each proposal closely, corrects it or drops it.
 type finder struct {
-	landscape, portrait *nn.Net
+	landscape, portrait *view
+	corners             corners
 	refine              *nn.Net
-	canvas              gocv.Mat
-	used                image.Point // what the last picture filled of the canvas
 	cut                 *warp.Cutter
 }
 
+// view is the corner net for pictures of one orientation.
+type view struct {
+	net    *nn.Net
+	size   image.Point
+	canvas gocv.Mat    // the net's input
+	used   image.Point // what the last picture filled of it
+}
+
 func newFinder(cut *warp.Cutter) (*finder, error) {
-	f := &finder{canvas: gocv.NewMat(), cut: cut}
-	for _, n := range []struct {
-		net   **nn.Net
-		bytes []byte
-		size  image.Point
-	}{
-		{&f.landscape, cornersNet, image.Pt(long, short)},
-		{&f.portrait, cornersNet, image.Pt(short, long)},
-		{&f.refine, refineNet, image.Pt(refineWidth, refineHeight)},
-	} {
-		var err error
-		if *n.net, err = nn.Parse(n.bytes, nn.Input{Size: n.size, Mean: 127.5, Scale: 1 / 127.5, SwapRB: true}); err != nil {
-			return nil, err
-		}
+	f := &finder{cut: cut}
+	var err error
+	if f.landscape, err = newView(image.Pt(long, short)); err != nil {
+		return nil, err
 	}
-	return f, nil
+	if f.portrait, err = newView(image.Pt(short, long)); err != nil {
+		return nil, err
+	}
+	f.refine, err = parse(refineNet, image.Pt(refineWidth, refineHeight))
+	return f, err
+}
+
+func newView(size image.Point) (*view, error) {
+	net, err := parse(cornersNet, size)
+	if err != nil {
+		return nil, err
+	}
+	return &view{net: net, size: size, canvas: gocv.NewMatWithSizeFromScalar(gocv.Scalar{}, size.Y, size.X, gocv.MatTypeCV8UC3)}, nil
+}
+
+func parse(net []byte, size image.Point) (*nn.Net, error) {
+	return nn.Parse(net, nn.Input{Size: size, Mean: 127.5, Scale: 1 / 127.5, SwapRB: true})
 }
 
 func (f *finder) close() {
-	f.landscape.Close()
-	f.portrait.Close()
+	for _, v := range []*view{f.landscape, f.portrait} {
+		v.net.Close()
+		_ = v.canvas.Close()
+	}
 	f.refine.Close()
-	_ = f.canvas.Close()
 }
 
-// find returns what both nets take for plates.
+// find returns what both nets take for plates; the candidates are the
+// caller's.
 func (f *finder) find(picture gocv.Mat) ([]Candidate, error) {
 	proposed, err := f.propose(picture)
 	if err != nil {
@@ -91,108 +99,51 @@ func (f *finder) find(picture gocv.Mat) ([]Candidate, error) {
 		if err != nil {
 			return nil, err
 		}
-		if ok && !slices.ContainsFunc(found, func(o Candidate) bool { return quad.IoU(o.Quad, c.Quad) >= maxOverlap }) {
+		if ok && !known(found, c.Quad) {
 			found = append(found, c)
 		}
 	}
 	return found, nil
 }
 
-// propose returns the corner net's candidates, best first.
+// propose returns the corner net's candidates, best first; they are valid
+// until the next call.
 func (f *finder) propose(picture gocv.Mat) ([]Candidate, error) {
-	w, h := picture.Cols(), picture.Rows()
-	net, size := f.landscape, image.Pt(long, short)
-	if h > w {
-		net, size = f.portrait, image.Pt(short, long)
+	v := f.landscape
+	if picture.Rows() > picture.Cols() {
+		v = f.portrait
 	}
-	scale := min(float64(size.X)/float64(w), float64(size.Y)/float64(h))
-	f.letterbox(picture, size, scale)
-	out, err := net.Run(f.canvas)
+	scale := v.show(picture)
+	out, err := v.net.Run(v.canvas)
 	if err != nil {
 		return nil, err
 	}
-	return decode(out, size.X/stride, size.Y/stride, scale), nil
+	return f.corners.decode(out, v.size.X/stride, v.size.Y/stride, scale), nil
 }
 
-// letterbox draws the picture, scaled, into the canvas's top left corner.
-func (f *finder) letterbox(picture gocv.Mat, size image.Point, scale float64) {
-	used := image.Pt(max(1, int(math.Round(float64(picture.Cols())*scale))), max(1, int(math.Round(float64(picture.Rows())*scale))))
-	if f.canvas.Cols() != size.X || f.canvas.Rows() != size.Y || f.used != used {
-		_ = f.canvas.Close()
-		f.canvas = gocv.NewMatWithSizeFromScalar(gocv.Scalar{}, size.Y, size.X, gocv.MatTypeCV8UC3)
-		f.used = used
+// show draws the picture into the canvas's top left corner, as large as it
+// fits, and returns its scale.
+func (v *view) show(picture gocv.Mat) float64 {
+	w, h := picture.Cols(), picture.Rows()
+	scale := min(float64(v.size.X)/float64(w), float64(v.size.Y)/float64(h))
+	used := image.Pt(fit(w, scale, v.size.X), fit(h, scale, v.size.Y))
+	if used != v.used { // nothing of the last picture may stay beside this one
+		v.canvas.SetTo(gocv.Scalar{})
+		v.used = used
 	}
-	part := f.canvas.Region(image.Rectangle{Max: used})
-	interpolation := gocv.InterpolationArea
+	part := v.canvas.Region(image.Rectangle{Max: used})
+	how := gocv.InterpolationArea
 	if scale >= 1 {
-		interpolation = gocv.InterpolationLinear
+		how = gocv.InterpolationLinear
 	}
-	gocv.Resize(picture, &part, used, 0, 0, interpolation)
+	gocv.Resize(picture, &part, used, 0, 0, how)
 	_ = part.Close()
+	return scale
 }
 
-// decode finds the peaks of the centre map and averages the corners that the
-// cells around each peak predict.
-func decode(out []float32, w, h int, scale float64) []Candidate {
-	if len(out) < channels*w*h {
-		return nil
-	}
-	plane := func(c int) []float32 { return out[c*w*h : (c+1)*w*h] }
-	centre := plane(0)
-	for i, v := range centre {
-		centre[i] = float32(1 / (1 + math.Exp(-float64(v))))
-	}
-	var peaks []int
-	for i, p := range centre {
-		if p > minCentre && !around(i, w, h, func(j int) bool { return centre[j] > p }) {
-			peaks = append(peaks, i)
-		}
-	}
-	slices.SortStableFunc(peaks, func(a, b int) int { return cmp.Compare(centre[b], centre[a]) })
-	var found []Candidate
-	for _, peak := range peaks[:min(len(peaks), maxPlates)] {
-		var q quad.Quad
-		var weights float64
-		around(peak, w, h, func(j int) bool {
-			weight := float64(centre[j]) - 0.5*float64(centre[peak])
-			if weight <= 0 {
-				return false
-			}
-			x, y := float64(j%w*stride)+(stride-1)/2., float64(j/w*stride)+(stride-1)/2.
-			for c := range q {
-				q[c].X += weight * (float64(plane(1 + 2*c)[j])*stride + x)
-				q[c].Y += weight * (float64(plane(2 + 2*c)[j])*stride + y)
-			}
-			weights += weight
-			return false
-		})
-		for c := range q {
-			q[c].X /= weights * scale
-			q[c].Y /= weights * scale
-		}
-		if !q.Finite() || slices.ContainsFunc(found, func(o Candidate) bool { return quad.IoU(o.Quad, q) >= maxOverlap }) {
-			continue
-		}
-		rows := 1
-		if plane(10)[peak] > plane(9)[peak] {
-			rows = 2
-		}
-		found = append(found, Candidate{Quad: q, Score: float64(centre[peak]), Rows: rows})
-	}
-	return found
-}
-
-// around asks about a cell and its neighbours until one answers true.
-func around(i, w, h int, ask func(j int) bool) bool {
-	x, y := i%w, i/w
-	for v := max(0, y-1); v < min(h, y+2); v++ {
-		for u := max(0, x-1); u < min(w, x+2); u++ {
-			if ask(v*w + u) {
-				return true
-			}
-		}
-	}
-	return false
+// fit is a scaled length, 1 to most pixels.
+func fit(length int, scale float64, most int) int {
+	return min(max(1, int(math.Round(float64(length)*scale))), most)
 }
 
 // inner is where a candidate lies in the refiner's input: the cut is 1.4 times

@@ -86,16 +86,18 @@ func TestDecodeCorners(t *testing.T) {
 		out[(1+c)*w*h+cell] = offset
 	}
 	out[10*w*h+cell] = 1 // two rows
-	got := decode(out, w, h, .5)
+	var c corners
+	got := c.decode(out, w, h, .5)
 	if len(got) != 1 || got[0].Rows != 2 || got[0].Score < .99 {
 		t.Fatalf("%+v", got)
 	}
-	x, y := 20*stride+3.5, 10*stride+3.5
-	want := quad.Quad{{X: (x - 32) * 2, Y: (y - 8) * 2}, {X: (x + 32) * 2, Y: (y - 8) * 2}, {X: (x + 32) * 2, Y: (y + 8) * 2}, {X: (x - 32) * 2, Y: (y + 8) * 2}}
-	if quad.IoU(got[0].Quad, want) < .999 {
+	// The picture is twice as large: a pixel's left edge, not its middle, is doubled.
+	x, y := (20*stride+4)*2-.5, (10*stride+4)*2-.5
+	want := quad.Quad{{X: x - 64, Y: y - 16}, {X: x + 64, Y: y - 16}, {X: x + 64, Y: y + 16}, {X: x - 64, Y: y + 16}}
+	if quad.IoU(got[0].Quad, want) < .9999 {
 		t.Errorf("corners %v, want %v", got[0].Quad, want)
 	}
-	if len(decode(out[:100], w, h, 1)) != 0 {
+	if len(c.decode(out[:100], w, h, 1)) != 0 {
 		t.Error("too few values give plates")
 	}
 }

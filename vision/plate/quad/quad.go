@@ -63,35 +63,44 @@ func (q Quad) Finite() bool {
 // IoU is the area of the intersection of two convex quads over that of their
 // union, 0–1.
 func IoU(a, b Quad) float64 {
-	inner := area(clip(turned(a), turned(b)))
+	lowA, highA := a.Bounds()
+	lowB, highB := b.Bounds()
+	if highA.X <= lowB.X || highB.X <= lowA.X || highA.Y <= lowB.Y || highB.Y <= lowA.Y {
+		return 0
+	}
+	a.turn()
+	b.turn()
+	inner := intersection(a, b)
 	if outer := a.Area() + b.Area() - inner; outer > 0 {
 		return inner / outer
 	}
 	return 0
 }
 
-// turned makes the corners run the way that clip expects.
-func turned(q Quad) []Point {
-	p := q[:]
+// turn makes the corners run clockwise on the screen.
+func (q *Quad) turn() {
 	var sum float64
-	for i, a := range p {
-		b := p[(i+1)%4]
+	for i, a := range q {
+		b := q[(i+1)%4]
 		sum += a.X*b.Y - b.X*a.Y
 	}
 	if sum < 0 {
-		slices.Reverse(p)
+		slices.Reverse(q[:])
 	}
-	return p
 }
 
-// clip cuts one convex polygon by another (Sutherland and Hodgman, 1974).
-func clip(subject, by []Point) []Point {
+// intersection is the area that two convex quads share: one is cut by each
+// side of the other (Sutherland and Hodgman, 1974). Each cut of a convex
+// polygon adds one corner at the most; the room is for quads that are not.
+func intersection(subject, by Quad) float64 {
+	var rooms [2][64]Point
+	in := append(rooms[0][:0], subject[:]...)
 	for i, a := range by {
-		b := by[(i+1)%len(by)]
+		b := by[(i+1)%4]
 		side := func(p Point) float64 { return (b.X-a.X)*(p.Y-a.Y) - (b.Y-a.Y)*(p.X-a.X) }
-		var out []Point
-		for j, p := range subject {
-			q := subject[(j+1)%len(subject)]
+		out := rooms[(i+1)%2][:0]
+		for j, p := range in {
+			q := in[(j+1)%len(in)]
 			sp, sq := side(p), side(q)
 			if sp >= 0 {
 				out = append(out, p)
@@ -101,11 +110,11 @@ func clip(subject, by []Point) []Point {
 				out = append(out, Point{p.X + t*(q.X-p.X), p.Y + t*(q.Y-p.Y)})
 			}
 		}
-		if subject = out; len(subject) == 0 {
-			break
+		if in = out; len(in) == 0 {
+			return 0
 		}
 	}
-	return subject
+	return area(in)
 }
 
 // Homography maps a plane onto another, row by row.
