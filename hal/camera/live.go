@@ -46,7 +46,7 @@ const (
 	stallUsual = 10 * time.Second
 	openMost   = 20 * time.Second // an opening that takes longer hangs
 	lateMost   = 3 * time.Second  // of late frames only; then the source is opened again
-	mostHung   = 4                // reads that hang; then it is ErrStuck
+	mostHung   = 8                // reads that hang; then it is ErrStuck
 	mostBad    = 50               // frames in a row that are garbage; then the source is opened again
 	idleEvery  = 3                // one frame in so many is enough where nothing moves
 )

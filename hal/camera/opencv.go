@@ -18,9 +18,8 @@ type opencv struct {
 	idle  int
 }
 
-// environment is set once: OpenCV reads it when it opens an address. Who sets
-// it himself is listened to. FFmpeg and OpenCV would write addresses to the
-// log.
+// environment is what OpenCV reads when it opens an address. Who has set it
+// himself is listened to. FFmpeg and OpenCV would write addresses to the log.
 func environment(o Options) {
 	transport := "tcp" // gets through firewalls and loses nothing
 	if o.Transport == "udp" {
@@ -30,25 +29,35 @@ func environment(o Options) {
 	if stall <= 0 {
 		stall = stallUsual
 	}
+	timeout := stall * 2 / 3 // FFmpeg's own, so that a stall mostly ends without a reader that hangs
+	ourMu.Lock()
+	defer ourMu.Unlock()
 	for name, value := range map[string]string{
-		"OPENCV_FFMPEG_CAPTURE_OPTIONS": fmt.Sprintf("rtsp_transport;%s|timeout;%d|fflags;nobuffer|max_delay;200000", transport, stall.Microseconds()),
+		"OPENCV_FFMPEG_CAPTURE_OPTIONS": fmt.Sprintf("rtsp_transport;%s|timeout;%d|fflags;nobuffer|max_delay;200000", transport, timeout.Microseconds()),
 		"OPENCV_FFMPEG_LOGLEVEL":        "-8",
 		"OPENCV_LOG_LEVEL":              "SILENT",
 	} {
-		if os.Getenv(name) == "" {
+		if os.Getenv(name) == our[name] {
 			_ = os.Setenv(name, value)
+			our[name] = value
 		}
 	}
 }
 
-var environmentOnce sync.Once
+// our is the environment as this package has set it.
+var (
+	ourMu sync.Mutex
+	our   = map[string]string{}
+)
 
 var errNotOpened = errors.New("the camera cannot be opened") // OpenCV's error has the address with its password
 
-// stream opens an address with FFmpeg.
+// stream opens an address with FFmpeg. OpenCV 4.6 takes the size of the first
+// picture for that of all until the stream is opened again: one that changes
+// its size without a new connection is seen cut.
 func stream(source string, o Options) opener {
-	environmentOnce.Do(func() { environment(o) })
 	return func(context.Context) (feed, error) {
+		environment(o)
 		in, err := gocv.VideoCaptureFileWithAPI(source, gocv.VideoCaptureFFmpeg)
 		if err != nil {
 			return nil, errNotOpened
