@@ -125,7 +125,7 @@ func (b *Board) Reached(ctx context.Context) error {
 // gateOptions is what the config says to the gate.
 func gateOptions(c configs.Config) gate.Options {
 	return gate.Options{MinPlateScore: c.Gate.MinPlateScore,
-		OpenByWhitelist: c.Gate.OpenByWhitelist, OpenByFace: c.Gate.OpenByFace, MinFaceSimilarity: c.Gate.MinFaceSimilarity,
+		OpenByWhitelist: c.Gate.OpenByWhitelist, Tolerance: c.Gate.PlateTolerance, OpenByFace: c.Gate.OpenByFace, MinFaceSimilarity: c.Gate.MinFaceSimilarity,
 		FaceFalseAccept: c.Faces.FalseAccept, MinLive: c.Faces.MinLive,
 		Pulse: time.Duration(c.Barrier.Pulse)}
 }

@@ -156,6 +156,7 @@ func (k *kind) trial(ctx context.Context, _ *change.Change) error {
 }
 
 func (k *kind) record(tx *bolt.Tx, c *change.Change) (err error) {
+	c.SetDigest = digest(k.next)
 	k.commit, err = k.settings.commit(tx, k.next, c.ChangeID, c.Digest, time.Now())
 	return err
 }

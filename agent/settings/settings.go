@@ -166,8 +166,10 @@ func (s *Settings) Pushed() string {
 func (s *Settings) Restored() string { return s.restored }
 
 // Digest names the committed config, so that the cloud can see drift.
-func (s *Settings) Digest() string {
-	text, err := json.Marshal(s.Committed())
+func (s *Settings) Digest() string { return digest(s.Committed()) }
+
+func digest(c configs.Config) string {
+	text, err := json.Marshal(c)
 	if err != nil {
 		return ""
 	}

@@ -241,7 +241,8 @@ type ChangeReport struct {
 	Progress int           `json:"progress"`         // 0–100
 	Result   *ChangeResult `json:"result"`
 	Digest   string        `json:"digest"`
-	// SetDigest names the whole set that the board has after a whitelist was used.
+	// SetDigest names the whole whitelist or config that the board has after the
+	// change was used; its birth tells the same, so that drift shows.
 	SetDigest string `json:"set_digest,omitempty"`
 }
 

@@ -334,7 +334,7 @@ func (p *Platform) replied(tx *bolt.Tx, d *device, name string, text []byte) (wa
 		return nil, err
 	}
 	if name == wire.NameBind {
-		return nil, p.rebound(tx, d, r)
+		return p.rebound(tx, d, r)
 	}
 	var typed struct{ Body wire.ChangeReport }
 	if len(payload) > 0 {

@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -172,10 +173,9 @@ func (pol policy) into(body *wire.BindBody) {
 
 // rebind is the command that tells a board the policy, where it has not
 // confirmed the one in force.
-func (p *Platform) rebind(tx *bolt.Tx, d *device) ([]order, error) {
-	pol, err := loadPolicy(tx, d.UserID)
-	if err != nil || !d.Bound || d.SealKey == "" || d.PolicyRevision == pol.Revision {
-		return nil, err
+func (p *Platform) rebind(tx *bolt.Tx, d *device, pol policy) ([]order, error) {
+	if !d.Bound || d.SealKey == "" || d.PolicyRevision == pol.Revision {
+		return nil, nil
 	}
 	sealed, err := p.seal(tx, d, d.SealKey)
 	if err != nil {
@@ -184,18 +184,27 @@ func (p *Platform) rebind(tx *bolt.Tx, d *device) ([]order, error) {
 	return []order{{name: wire.NameBind, id: fmt.Sprintf("policy-%d-%s", pol.Revision, wire.NewID()), body: sealed}}, nil
 }
 
-// rebound takes over that a board has confirmed a policy: its revision is in
-// the command's id.
-func (p *Platform) rebound(tx *bolt.Tx, d *device, r wire.Reply) error {
+// rebound takes over what a board has answered to a policy: its revision is in
+// the command's id. It gives the board if it is to be sent what waited for it.
+func (p *Platform) rebound(tx *bolt.Tx, d *device, r wire.Reply) (wake []string, err error) {
+	rest, ok := strings.CutPrefix(r.ID, "policy-")
 	var n int
-	if rest, ok := strings.CutPrefix(r.ID, "policy-"); !ok || r.Code != 200 {
-		return nil
-	} else if _, err := fmt.Sscanf(rest, "%d-", &n); err != nil {
-		return nil
+	if _, err := fmt.Sscanf(rest, "%d-", &n); !ok || err != nil {
+		return nil, nil
+	}
+	if r.Code != 200 {
+		p.o.Log.Warn("a board does not take the account's policy", "sn", d.SN, "code", r.ErrorCode, "message", r.ErrorMessage)
+		if r.ErrorCode == int(errcode.RateExceeded) {
+			time.AfterFunc(rebindAgain, func() { p.sendPending(p.lookup(d.SN)) })
+		}
+		return nil, nil
 	}
 	d.PolicyRevision = max(d.PolicyRevision, n)
-	return saveDevice(tx, d)
+	return []string{d.SN}, saveDevice(tx, d)
 }
+
+// rebindAgain is when a board that was told policies too quickly is told again.
+const rebindAgain = 3 * time.Second
 
 // seal makes what a bound board is told.
 func (p *Platform) seal(tx *bolt.Tx, d *device, sealKey string) (binding.Sealed, error) {

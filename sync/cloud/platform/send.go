@@ -23,15 +23,21 @@ type order struct {
 func (p *Platform) sendPending(d *device) {
 	var orders []order
 	err := p.db.View(func(tx *bolt.Tx) error {
-		o, err := p.rebind(tx, d)
+		pol, err := loadPolicy(tx, d.UserID)
 		if err != nil {
 			return err
 		}
-		orders = o
+		if orders, err = p.rebind(tx, d, pol); err != nil {
+			return err
+		}
+		early := len(orders) > 0
 		return p.eachPending(tx, d.SN, func(t target) error {
 			c, err := loadChange(tx, t.ChangeID)
 			if err != nil || c == nil || c.UserID != d.UserID {
 				return err
+			}
+			if early && pol.asks(c.Kind) {
+				return nil // it may not know the key yet; it follows once it has confirmed the policy
 			}
 			o, err := p.orders(tx, c, t)
 			orders = append(orders, o...)
