@@ -53,6 +53,9 @@ type Board struct {
 	rebound  chan struct{}           // the binding changed: connect anew
 	restart  chan settings.Candidate // start the agent again
 
+	openings *openings // passages that were opened for and are not told yet
+	left     []opening // of them, those of the start before; store tells them
+
 	barred time.Time // until when no face opens; onResult's alone
 
 	mu      sync.Mutex
@@ -93,6 +96,9 @@ func OpenBoard(o Options) (opened *Board, err error) {
 	}
 	if b.settings, err = settings.Open(b.state.db, o.Config, o.Candidate, settings.Options{Dir: o.Dir, SN: b.state.SN(),
 		Sign: b.state.identity.Keys.Sign, Quarantined: b.state.Quarantined, Log: o.Log}); err != nil {
+		return nil, err
+	}
+	if b.openings, b.left, err = openOpenings(filepath.Join(o.Dir, "openings"), o.Log); err != nil {
 		return nil, err
 	}
 	c := b.settings.Start()
@@ -178,6 +184,7 @@ func monotonic() int64 {
 // Close closes what Open opened.
 func (b *Board) Close() {
 	b.closePeriphery()
+	b.openings.close()
 	if b.engine != nil {
 		b.engine.Close()
 	}
@@ -228,6 +235,11 @@ func (b *Board) onResult(r *link.Result) {
 
 // store puts results into the outbox; on the way out it stores what is left.
 func (b *Board) store(ctx context.Context) {
+	for _, l := range b.left {
+		b.log.Warn("a passage that was opened for before the last stop is told now", "plate", l.Decision.Plate)
+		b.storeOne(unfinished(decided{result: l.Result, decision: l.Decision, at: time.UnixMilli(l.AtMS)}))
+	}
+	b.left = nil
 	for {
 		select {
 		case d := <-b.results:
@@ -263,6 +275,9 @@ func (b *Board) storeOne(d decided) {
 		}
 		return
 	case link.EventQuick:
+		if d.decision.Opened {
+			b.openings.keep(d)
+		}
 		if b.config().Lane.EarlyResult {
 			b.put(d, nameQuick, b.message(d), account, nil)
 		}
@@ -285,6 +300,7 @@ func (b *Board) storeOne(d decided) {
 		b.put(d, wire.NameFaceResult, wire.Body{Body: b.faceMessage(d, i)}, account, pictures)
 		pictures = nil
 	}
+	b.openings.told(d.result.Passage)
 }
 
 func (b *Board) put(d decided, name string, m any, account int64, pictures map[string][]byte) {
