@@ -425,6 +425,9 @@ func TestOverview(t *testing.T) {
 		t.Fatal(err)
 	}
 	expect(t, down, wire.NameEventAck)
+	if code := c.call("POST", "/v2/stp/user/whitelists", map[string]any{"content": `{"mode":"replace","rows":[]}`, "targets": map[string]any{"sns": []string{sn}}, "remark": "<winter>"}, nil); code != 0 {
+		t.Fatal(code)
+	}
 	get := func(language, host string) (int, string) {
 		t.Helper()
 		r, err := http.NewRequest(http.MethodGet, "http://"+c.s.http+"/", nil)
@@ -446,9 +449,9 @@ func TestOverview(t *testing.T) {
 		}
 		return answer.StatusCode, string(text)
 	}
-	for language, word := range map[string]string{"en": "opened", "zh-CN": "打开"} {
+	for language, word := range map[string][2]string{"en": {"opened", "not heard from"}, "zh-CN": {"打开", "未响应"}} {
 		status, page := get(language, "")
-		if status != http.StatusOK || !strings.Contains(page, word) || !strings.Contains(page, sn) || !strings.Contains(page, "&lt;川A12345&gt;") || !strings.HasSuffix(strings.TrimSpace(page), "</table>") {
+		if status != http.StatusOK || !strings.Contains(page, word[0]) || !strings.Contains(page, word[1]) || !strings.Contains(page, sn) || !strings.Contains(page, "&lt;川A12345&gt;") || !strings.Contains(page, "&lt;winter&gt;") || !strings.HasSuffix(strings.TrimSpace(page), "</table>") {
 			t.Errorf("%s: %d %s", language, status, page)
 		}
 		if strings.Contains(page, b.body.Broker.Password) || strings.Contains(page, c.key) {

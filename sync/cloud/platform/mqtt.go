@@ -5,7 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
-	"strings"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -25,11 +25,9 @@ type message struct {
 // Serve takes messages from boards over the broker and sends them commands,
 // until ctx ends. Connection gives address and credentials of the cloud's client.
 func (p *Platform) Serve(ctx context.Context, connection func() (session.Options, error)) error {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		p.receive(ctx)
-	}()
+	var done sync.WaitGroup
+	done.Go(func() { p.receive(ctx) })
+	done.Go(func() { p.keepReminding(ctx) })
 	backoff := session.DefaultBackoff()
 	backoff.First, backoff.Max = 100*time.Millisecond, 5*time.Second // one client, not a fleet
 	err := session.Run(ctx, backoff, func() (session.Options, error) {
@@ -55,7 +53,7 @@ func (p *Platform) Serve(ctx context.Context, connection func() (session.Options
 			p.o.Log.Info("connected to the broker")
 		}
 	})
-	<-done
+	done.Wait()
 	return err
 }
 
@@ -63,14 +61,10 @@ func (p *Platform) Serve(ctx context.Context, connection func() (session.Options
 func (p *Platform) wakeAll() {
 	var waiting []string
 	err := p.db.View(func(tx *bolt.Tx) error {
-		c := tx.Bucket(pendingBucket).Cursor()
-		for k, _ := c.First(); k != nil; k, _ = c.Next() {
-			sn, _, _ := strings.Cut(string(k), "\x00")
-			if n := len(waiting); n == 0 || waiting[n-1] != sn {
-				waiting = append(waiting, sn)
-			}
-		}
-		return nil
+		return p.eachWaiting(tx, func(sn string) error {
+			waiting = append(waiting, sn)
+			return nil
+		})
 	})
 	if err != nil {
 		p.o.Log.Error("pending changes cannot be read", "err", err)

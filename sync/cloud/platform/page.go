@@ -13,7 +13,7 @@ import (
 
 // overviewPage lists devices and the last events. It is served to this machine
 // only: it shows plates, and asks for no key.
-var overviewPage = template.Must(template.New("").Parse(`<!doctype html><html lang="{{if .Zh}}zh{{else}}en{{end}}"><meta charset="utf-8">
+var overviewPage = template.Must(template.Must(template.New("").Parse(changesPart)).Parse(`<!doctype html><html lang="{{if .Zh}}zh{{else}}en{{end}}"><meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1"><meta http-equiv="refresh" content="3"><title>Gatehouse</title>
 <style>body{font:15px system-ui,"Noto Sans CJK SC",sans-serif;margin:2em auto;max-width:60em;padding:0 1em}table{border-collapse:collapse;width:100%}
 th,td{text-align:left;padding:.35em .8em .35em 0;border-bottom:1px solid #8884}.open{color:#080;font-weight:600}.off{color:#a00}</style>
@@ -21,6 +21,7 @@ th,td{text-align:left;padding:.35em .8em .35em 0;border-bottom:1px solid #8884}.
 <h2>{{if .Zh}}设备{{else}}Devices{{end}}</h2>
 <table><tr>{{if .Zh}}<th>序列号<th>状态<th>版本<th>备注{{else}}<th>Serial number<th>State<th>Version<th>Remark{{end}}</tr>
 {{range .Devices}}<tr><td>{{.SN}}<td class="{{if .State}}off{{end}}">{{if $.Zh}}{{if .State}}离线{{else}}在线{{end}}{{else}}{{if .State}}offline{{else}}online{{end}}{{end}}<td>{{index .Addition "version"}}<td>{{.Remark}}</tr>{{end}}</table>
+{{template "changes" .}}
 <h2>{{if .Zh}}最近事件{{else}}Last events{{end}}</h2>
 <table><tr>{{if .Zh}}<th>时间<th>设备<th>车牌<th>置信度<th>道闸{{else}}<th>Time<th>Device<th>Plate<th>Confidence<th>Barrier{{end}}</tr>
 {{range .Events}}<tr><td>{{.When}}<td>{{.SN}}<td>{{.Plate}}{{.UserID}}<td>{{.Confidence}} %<td class="{{if .Opened}}open{{end}}">{{if $.Zh}}{{if .Opened}}打开{{else}}未开{{end}}{{else}}{{if .Opened}}opened{{else}}closed{{end}}{{end}} ({{.Reason}})</tr>{{end}}</table>
@@ -38,6 +39,7 @@ func (p *Platform) overview(w http.ResponseWriter, r *http.Request) {
 	page := struct {
 		Zh      bool
 		Devices []device
+		Changes []change
 		Events  []event
 	}{Zh: strings.Contains(r.Header.Get("Accept-Language"), "zh")}
 	err = p.db.View(func(tx *bolt.Tx) error {
@@ -46,6 +48,9 @@ func (p *Platform) overview(w http.ResponseWriter, r *http.Request) {
 			return nil
 		})
 		if err != nil {
+			return err
+		}
+		if page.Changes, err = p.lastChanges(tx); err != nil {
 			return err
 		}
 		return each(p, tx, eventsBucket, func(_ string, e event) error {

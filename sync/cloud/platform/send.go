@@ -1,8 +1,10 @@
 package platform
 
 import (
+	"context"
 	"fmt"
 	"strings"
+	"time"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -50,6 +52,77 @@ func (p *Platform) sendPending(d *device) {
 	for _, o := range orders {
 		p.sendAs(d, o.name, o.id, o.body)
 	}
+}
+
+// unansweredFor is how long a board that is online may leave a command without
+// an answer before it is sent again: the broker may have lost it.
+const unansweredFor = 20 * time.Second
+
+// unanswered reports whether the board has said nothing to what it was last sent.
+func (t target) unanswered(now int64) bool {
+	if t.settled() || now-t.Updated < int64(unansweredFor.Seconds()) {
+		return false
+	}
+	return t.Step == "" && (t.State == statePending || t.State == wire.StateStaged)
+}
+
+// remind sends again what boards that are online have not answered.
+func (p *Platform) remind() {
+	var late []string
+	now := p.o.Now().Unix()
+	err := p.db.View(func(tx *bolt.Tx) error {
+		return p.eachWaiting(tx, func(sn string) error {
+			d, err := loadDevice(tx, sn)
+			if err != nil || d == nil || d.State != 0 {
+				return err
+			}
+			silent := false
+			err = p.eachPending(tx, sn, func(t target) error {
+				silent = silent || t.unanswered(now)
+				return nil
+			})
+			if silent {
+				late = append(late, sn)
+			}
+			return err
+		})
+	})
+	if err != nil {
+		p.o.Log.Error("pending changes cannot be read", "err", err)
+	}
+	if len(late) > 0 {
+		p.o.Log.Info("boards are sent again what they have not answered", "boards", len(late))
+	}
+	p.wake(late)
+}
+
+// keepReminding calls remind until ctx ends.
+func (p *Platform) keepReminding(ctx context.Context) {
+	tick := time.NewTicker(unansweredFor)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			p.remind()
+		}
+	}
+}
+
+// eachWaiting gives the boards for which something is pending.
+func (p *Platform) eachWaiting(tx *bolt.Tx, f func(sn string) error) error {
+	last := ""
+	c := tx.Bucket(pendingBucket).Cursor()
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		if sn, _, _ := strings.Cut(string(k), "\x00"); sn != last {
+			last = sn
+			if err := f(sn); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // eachPending gives the unsettled targets of a board in order.

@@ -1,0 +1,69 @@
+package platform
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// changesPart of the overview page shows the last changes and how far their
+// roll-outs are.
+const changesPart = `{{define "changes"}}{{if .Changes}}<h2>{{if .Zh}}下发任务{{else}}Changes{{end}}</h2>
+<table><tr>{{if .Zh}}<th>时间<th>类型<th>备注<th>进度<th>设备<th>灰度{{else}}<th>Time<th>Kind<th>Remark<th>Progress<th>Devices<th>Roll-out{{end}}</tr>
+{{range .Changes}}<tr><td>{{.When}}<td>{{.Kind}}<td>{{.Remark}}<td><progress max="{{.Targets}}" value="{{index .Counts "used"}}"></progress> {{index .Counts "used"}}/{{.Targets}}<td>{{.Tally $.Zh}}<td class="{{if eq .Rollout.State "stopped"}}off{{end}}">{{.Phase $.Zh}}</tr>{{end}}</table>{{end}}{{end}}`
+
+// shownChanges is how many changes the page lists.
+const shownChanges = 20
+
+// lastChanges are the newest changes, newest first.
+func (p *Platform) lastChanges(tx *bolt.Tx) (list []change, err error) {
+	err = each(p, tx, changesBucket, func(_ string, c change) error {
+		list = append(list, c)
+		return nil
+	})
+	slices.SortFunc(list, func(a, b change) int { return int(b.Sequence) - int(a.Sequence) })
+	return list[:min(shownChanges, len(list))], err
+}
+
+// When is the change's time for the page.
+func (c change) When() string { return time.Unix(c.CreateTime, 0).Format("01-02 15:04:05") }
+
+var stateWords = []struct{ state, en, zh string }{
+	{"pending", "not heard from", "未响应"}, {"staged", "staged", "已下发"}, {"applying", "applying", "应用中"},
+	{"used", "applied", "已应用"}, {"cancelled", "cancelled", "已取消"}, {"failed", "failed", "失败"},
+}
+
+// Tally tells the devices by state, in words.
+func (c change) Tally(zh bool) string {
+	var parts []string
+	for _, w := range stateWords {
+		if n := c.Counts[w.state]; n > 0 {
+			word := w.en
+			if zh {
+				word = w.zh
+			}
+			parts = append(parts, fmt.Sprintf("%d %s", n, word))
+		}
+	}
+	return strings.Join(parts, ", ")
+}
+
+// Phase tells where the roll-out stands, in words.
+func (c change) Phase(zh bool) string {
+	words := map[string][2]string{"": {"not applied", "未应用"}, rolloutRunning: {"running", "进行中"}, rolloutStopped: {"stopped", "已停止"},
+		rolloutDone: {"done", "完成"}, rolloutCancelled: {"cancelled", "已取消"}}[c.Rollout.State]
+	text := words[0]
+	if zh {
+		text = words[1]
+	}
+	if c.Rollout.Planned > 0 {
+		text += fmt.Sprintf(" %d/%d", c.Rollout.Released, c.Rollout.Planned)
+	}
+	if c.Rollout.Reason != "" {
+		text += ": " + c.Rollout.Reason
+	}
+	return text
+}

@@ -1,0 +1,79 @@
+package platform
+
+import (
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	bolt "go.etcd.io/bbolt"
+
+	"gatehouse/sync/wire"
+)
+
+// broker keeps what is published.
+type broker struct{ sent []string }
+
+func (b *broker) Publish(_ context.Context, topic string, _ byte, payload []byte) error {
+	var m struct {
+		Payload struct{ Body wire.ChangeCommand }
+	}
+	_ = json.Unmarshal(payload, &m)
+	b.sent = append(b.sent, strings.TrimPrefix(topic, "device/")[:17]+" "+m.Payload.Body.OperatorType)
+	return nil
+}
+
+// What a board that is online leaves unanswered is sent again; one that waits,
+// one that is away and one that has answered are left alone.
+func TestRemind(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	p, err := Open(t.TempDir(), Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	b := &broker{}
+	p.setConn(b)
+	c := &change{ID: "c1", Kind: "whitelist", UserID: 1, Digest: "sha256:none"}
+	err = p.db.Update(func(tx *bolt.Tx) error {
+		for i, s := range []struct {
+			away bool
+			t    target
+		}{
+			{false, target{State: wire.StateStaged, Want: wire.VerbApply}},
+			{true, target{State: wire.StateStaged, Want: wire.VerbApply}},
+			{false, target{State: wire.StateStaged, Want: wire.VerbApply, Step: "waiting"}},
+			{false, target{State: wire.StateApplying, Want: wire.VerbApply}},
+			{false, target{State: wire.StateStaged, Want: wire.VerbStage}},
+			{false, target{State: wire.StateStaged, Want: wire.VerbCancel}},
+			{false, target{State: wire.StateUsed, Want: wire.VerbApply}},
+		} {
+			s.t.ChangeID, s.t.Kind, s.t.Updated = c.ID, c.Kind, now.Unix()
+			s.t.SN = "265e1040-0000000" + string(rune('1'+i))
+			d := &device{SN: s.t.SN, UserID: 1}
+			if s.away {
+				d.State = 1
+			}
+			if err := saveDevice(tx, d); err != nil {
+				return err
+			}
+			if err := saveTarget(tx, c, nil, s.t); err != nil {
+				return err
+			}
+		}
+		return saveChange(tx, c)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.remind()
+	if len(b.sent) != 0 {
+		t.Errorf("sent again at once: %q", b.sent)
+	}
+	now = now.Add(unansweredFor)
+	p.remind()
+	if got := strings.Join(b.sent, ", "); got != "265e1040-00000001 apply, 265e1040-00000006 cancel" {
+		t.Errorf("sent again: %q", got)
+	}
+}
