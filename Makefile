@@ -22,7 +22,7 @@ SETUP   := $(wildcard vision/models/setup/main.go)
 with_gocv = $(GO) list -tags=customenv -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./... | grep    ' gocv.io/x/gocv\|\[gocv.io/x/gocv' | cut -d' ' -f1
 pure_go   = $(GO) list -tags=customenv -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./... | grep -v ' gocv.io/x/gocv\|\[gocv.io/x/gocv' | cut -d' ' -f1
 
-.PHONY: help run test bench build deps models lint cross clean
+.PHONY: help run test bench soak build deps models lint cross clean
 
 help: ## print this list
 	@echo "Gatehouse: make TARGET"
@@ -54,6 +54,9 @@ test: build models ## run all tests, the race detector on for the pure Go part
 bench: build models ## run the benchmarks of the hot paths
 	@$(GO) test -run '^$$' -bench . -benchmem $$($(pure_go)) | grep -v '^ok\|no test files\|^PASS'
 	@$(if $(VISION),$(OPENCV) $(GO) test -tags=customenv -run '^$$' -bench . -benchmem $$($(with_gocv)) | grep -v '^ok\|no test files\|^PASS')
+
+soak: build models ## half an hour with a camera that misbehaves (SHORT=1: a minute and a half; SOAK_CAMERA=rtsp)
+	@SOAK="$(if $(SHORT),600 frames 90s,20000 frames 30m)" $(OPENCV) $(GO) test -tags=customenv -count=1 -timeout 3h -v -run '^TestSoak$$' ./vision/worker | grep -v '^ok\|^PASS\|^=== \|^--- PASS'
 
 lint: deps ## gofmt, go vet, staticcheck, and govulncheck where its database can be reached
 	@packaging/lint.sh

@@ -187,15 +187,16 @@ func (v *film) next(s *shot) (frame camera.Frame, err error) {
 
 func (v *film) look(s *shot) error {
 	begin := time.Now()
-	out, err := v.watch.frame(s)
-	if err != nil {
-		return err
-	}
+	out, err := v.watch.frame(s, func(notes []track.Note, _ map[string]float64) error {
+		v.took = append(v.took, ms(time.Since(begin)))
+		return v.tell(notes)
+	})
 	if out.looked {
 		v.looked++
-		v.took = append(v.took, ms(time.Since(begin)))
+	} else if len(v.took) > 0 {
+		v.took = v.took[:len(v.took)-1]
 	}
-	return v.tell(out.notes)
+	return err
 }
 
 // alone takes a picture for a passage of each plate in it.

@@ -292,13 +292,13 @@ func (w *worker) still() error {
 // moving adds the frame to the passages that are going on, and reports what
 // there is to tell after it.
 func (w *worker) moving() error {
-	out, err := w.watch.frame(w.newest)
+	out, err := w.watch.frame(w.newest, w.tell)
 	if err != nil {
 		return err
 	}
 	w.camera.Idle(w.watch.idle(w.newest.at))
-	if err := w.tell(out.notes, out.ms); err != nil || len(out.people) == 0 {
-		return err
+	if len(out.people) == 0 {
+		return nil
 	}
 	return w.result(link.Result{Event: link.EventPassage, Trigger: link.TriggerVideo, Faces: out.people, StageMS: out.ms,
 		CaptureMonoNS: w.newest.at, BeginMonoNS: w.newest.at, EndMonoNS: w.newest.at}, w.newest)

@@ -2,6 +2,7 @@ package main
 
 import (
 	"image"
+	"maps"
 	"math"
 	"time"
 
@@ -28,9 +29,8 @@ type watch struct {
 	activity motion.Activity
 }
 
-// outcome is what one frame leads to. Who takes it drops the notes' shots.
+// outcome is what one frame leads to, beside what was told.
 type outcome struct {
-	notes  []track.Note
 	people []link.Face // that became sure, with features
 	looked bool        // the nets were asked
 	ms     map[string]float64
@@ -75,39 +75,56 @@ func drop(n track.Note) {
 	}
 }
 
-// frame takes the next frame of the camera.
-func (w *watch) frame(s *shot) (outcome, error) {
+// frame takes the next frame of the camera. What is to be told of vehicles is
+// told before faces are looked for; who is told drops the notes' shots.
+func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error) (outcome, error) {
 	var out outcome
 	begin := time.Now()
 	view := track.View{At: s.at, Width: s.picture.Cols(), Height: s.picture.Rows(), Shot: s}
 	look := w.stir(s)
 	out.ms = map[string]float64{"motion": ms(time.Since(begin))}
-	if !look {
-		out.notes = w.lane.Still(view)
-		w.faces.Still(s.at)
-	} else {
+	if look {
 		w.looked, out.looked = s.at, true
-		saw, err := w.eyes.look(s.picture, wanted{plates: w.s.Plates, faces: w.s.Faces})
+		saw, err := w.eyes.look(s.picture, wanted{plates: w.s.Plates})
 		if err != nil {
 			return out, err
 		}
-		for stage, t := range saw.MS {
-			out.ms[stage] = t
-		}
+		maps.Copy(out.ms, saw.MS)
 		view.Plates = saw.Plates
 		for _, p := range saw.Plates {
 			view.Quality = append(view.Quality, w.sharp.of(s.picture, p.Box))
 		}
-		out.notes = w.lane.Frame(view)
-		out.people = w.faces.Frame(s.at, saw.Faces, func(f *link.Face) { w.eyes.describe(s.picture, f, w.s.Liveness) })
+	}
+	if err := tell(w.notes(view, look), out.ms); err != nil || !w.s.Faces {
+		return out, err
+	}
+	if !look {
+		w.faces.Still(s.at)
+		return out, nil
+	}
+	saw, err := w.eyes.look(s.picture, wanted{faces: true})
+	if err != nil {
+		return out, err
+	}
+	maps.Copy(out.ms, saw.MS)
+	out.people = w.faces.Frame(s.at, saw.Faces, func(f *link.Face) { w.eyes.describe(s.picture, f, w.s.Liveness) })
+	return out, nil
+}
+
+// notes is what the lane has to tell after a frame.
+func (w *watch) notes(v track.View, looked bool) (notes []track.Note) {
+	if looked {
+		notes = w.lane.Frame(v)
+	} else {
+		notes = w.lane.Still(v)
 	}
 	if w.vehicles != nil {
 		a := w.activity
-		if n, ok := w.vehicles.Frame(track.Blob{At: s.at, Box: a.Blob, Share: a.BlobShare, Light: a.Light, Shot: s}, w.lane.Busy); ok {
-			out.notes = append(out.notes, n)
+		if n, ok := w.vehicles.Frame(track.Blob{At: v.At, Box: a.Blob, Share: a.BlobShare, Light: a.Light, Shot: v.Shot}, w.lane.Busy); ok {
+			notes = append(notes, n)
 		}
 	}
-	return out, nil
+	return notes
 }
 
 // stir reports whether the nets should look at the frame.

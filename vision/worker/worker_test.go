@@ -148,7 +148,8 @@ func TestDetectGoesOnAfterDamage(t *testing.T) {
 // vision is the program as the agent's child.
 type vision struct {
 	*link.Conn
-	cmd *exec.Cmd
+	cmd  *exec.Cmd
+	conn net.Conn
 }
 
 func startVision(t *testing.T, s link.Settings) vision {
@@ -180,7 +181,7 @@ func startVision(t *testing.T, s link.Settings) vision {
 	if err := conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
-	v := vision{link.NewConn(conn), cmd}
+	v := vision{link.NewConn(conn), cmd, conn}
 	if err := v.Send(link.Message{Settings: &s}); err != nil {
 		t.Fatal(err)
 	}
