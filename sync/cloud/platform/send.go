@@ -245,7 +245,13 @@ func (t *target) take(r wire.ChangeReport, code int, message string, now int64) 
 	if r.State != "" || r.Step != "" {
 		t.Step, t.Reason, t.Progress = r.Step, r.Reason, r.Progress
 	}
-	if code != 0 && t.State != wire.StateUsed && t.State != wire.StateCancelled {
+	switch {
+	case code == 0, t.State == wire.StateUsed, t.State == wire.StateCancelled:
+	case t.State == wire.StateApplying:
+		// A command that came twice, or a cancel that came too late: how it ends is
+		// still to be told.
+		t.Reason = message
+	default:
 		t.Result = &wire.ChangeResult{ErrorCode: code, ErrorMessage: message, At: now}
 	}
 	if t.failed() && t.State == wire.StateStaged {

@@ -77,3 +77,30 @@ func TestRemind(t *testing.T) {
 		t.Errorf("sent again: %q", got)
 	}
 }
+
+// A repeated command that meets a board at work is no failure.
+func TestTake(t *testing.T) {
+	failure := &wire.ChangeResult{ErrorCode: 1106}
+	for name, c := range map[string]struct {
+		have   target
+		report wire.ChangeReport
+		code   int
+		want   string // label
+	}{
+		"staged":                        {target{State: statePending}, wire.ChangeReport{State: "staged"}, 0, "staged"},
+		"refused":                       {target{State: statePending}, wire.ChangeReport{}, 1103, "failed"},
+		"its content could not come":    {target{State: statePending}, wire.ChangeReport{Result: failure}, 0, "failed"},
+		"being fetched":                 {target{State: statePending}, wire.ChangeReport{Step: "download"}, 0, "pending"},
+		"staged again while applying":   {target{State: "applying"}, wire.ChangeReport{State: "applying"}, 1106, "applying"},
+		"applied again when used":       {target{State: "applying"}, wire.ChangeReport{State: "used"}, 5502, "used"},
+		"could not be applied":          {target{State: "applying"}, wire.ChangeReport{State: "staged", Result: failure}, 0, "failed"},
+		"failed, and only told again":   {target{State: "staged", Result: failure}, wire.ChangeReport{State: "staged"}, 0, "failed"},
+		"failed, and applied after all": {target{State: "staged", Result: failure}, wire.ChangeReport{State: "used", Result: &wire.ChangeResult{}}, 0, "used"},
+	} {
+		got := c.have
+		got.take(c.report, c.code, "why", 1)
+		if got.label() != c.want {
+			t.Errorf("%s: %s, want %s", name, got.label(), c.want)
+		}
+	}
+}
