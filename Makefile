@@ -56,7 +56,7 @@ bench: build models ## run the benchmarks of the hot paths
 	@$(if $(VISION),$(OPENCV) $(GO) test -tags=customenv -run '^$$' -bench . -benchmem $$($(with_gocv)) | grep -v '^ok\|no test files\|^PASS')
 
 soak: build models ## half an hour with a camera that misbehaves (SHORT=1: a minute and a half; SOAK_CAMERA=rtsp)
-	@SOAK="$(if $(SHORT),600 frames 90s,20000 frames 30m)" $(OPENCV) $(GO) test -tags=customenv -count=1 -timeout 3h -v -run '^TestSoak$$' ./vision/worker | grep -v '^ok\|^PASS\|^=== \|^--- PASS'
+	@SOAK="$(if $(SHORT),600 frames 90s,20000 frames 30m)" $(OPENCV) $(GO) test -tags=customenv -count=1 -timeout 3h -v -run '^TestSoak$$' ./vision/worker | awk '/^(ok|PASS|=== |--- PASS)/ {next} /^(FAIL|--- FAIL|panic:)/ {bad=1} {print} END {exit bad}'
 
 lint: deps ## gofmt, go vet, staticcheck, and govulncheck where its database can be reached
 	@packaging/lint.sh

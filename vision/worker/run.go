@@ -74,6 +74,7 @@ type worker struct {
 	send      func(link.Message) error
 	eyes      *eyes
 	watch     *watch
+	dayNight  *dayNight // nil: nothing is switched
 	camera    camera.Camera
 	shots     pool
 	newest    *shot // nil where there is none
@@ -100,12 +101,18 @@ func newWorker(s link.Settings, send func(link.Message) error) (*worker, error) 
 		return nil, err
 	}
 	w.watch = newWatch(s, w.eyes)
+	if s.Capture.DayNight != "" {
+		w.dayNight = newDayNight(s.Capture.DayNight, func(err error) { _ = send(link.Message{Fault: &link.Fault{Message: err.Error()}}) })
+	}
 	w.step.Store(camera.Monotonic())
 	return w, nil
 }
 
 func (w *worker) close() {
 	w.camera.Close()
+	if w.dayNight != nil {
+		w.dayNight.close()
+	}
 	w.watch.close()
 	w.eyes.close()
 	if w.newest != nil {
@@ -295,6 +302,9 @@ func (w *worker) moving() error {
 	out, err := w.watch.frame(w.newest, w.tell)
 	if err != nil {
 		return err
+	}
+	if w.dayNight != nil {
+		w.dayNight.see(w.watch.activity.Brightness, w.newest.at)
 	}
 	w.camera.Idle(w.watch.idle(w.newest.at))
 	if len(out.people) == 0 {

@@ -50,7 +50,7 @@ func newWatch(s link.Settings, e *eyes) *watch {
 	w := &watch{s: s, eyes: e, sharp: newSharpness(),
 		lane:  track.NewLane(track.LaneOptions{Lane: s.Lane, Need: 2, Lead: 1, Frames: 2, MinScore: s.MinPlateScore, Lost: lost, Same: same}),
 		faces: track.NewPeople(track.PeopleOptions{Frames: 3, Same: face.Threshold, Lost: lost, Most: 2})}
-	if s.Lane.Sensitivity > 0 || s.Lane.NoPlate {
+	if s.Lane.Sensitivity > 0 || s.Lane.NoPlate || s.Capture.DayNight != "" {
 		w.gate = motion.NewGate(s.Lane.Region, max(1, s.Lane.Sensitivity))
 	}
 	if s.Lane.NoPlate {
