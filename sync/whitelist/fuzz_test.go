@@ -13,6 +13,7 @@ import (
 // What is accepted when it is staged can be applied, and gives what Summarise says.
 func FuzzContent(f *testing.F) {
 	l := open(f)
+	l.db.NoSync = true // the disk would be all that is tested
 	f.Add([]byte(`{"mode":"delta","rows":[{"plate":"A3","enable":1}],"remove":["a1"],"remove_groups":["x"]}`))
 	f.Add([]byte(`{"mode":"replace","rows":[{"plate":"Ａ３","seg_time_start":"25:00:00"}]}`))
 	f.Add([]byte(`{"rows":[{"plate":"川AO0001","enable":1,"group":"x","weekly":[{"days":[1,7],"start":"22:00:00","end":"06:00:00"}]}],"mode":"replace","groups":[{"name":"x","enable":1}]}`))
@@ -38,6 +39,7 @@ func FuzzContent(f *testing.F) {
 // A normalised plate stays as it is, and a row that passes the check can be looked up.
 func FuzzRow(f *testing.F) {
 	l := open(f)
+	l.db.NoSync = true // the disk would be all that is tested
 	f.Add("川a·O1234I", `{"enable":1,"time_seg_enable":1,"seg_time_start":"08:00:00","seg_time_end":"07:00:00"}`)
 	f.Add("ＯＩ１２", `{"enable":1,"need_alarm":1,"enable_time":"2026-11-23 00:00:00"}`)
 	f.Add("\xff", `{}`)

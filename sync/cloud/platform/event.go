@@ -33,6 +33,9 @@ type event struct {
 	UserID     string          `json:"user_id"`
 	Opened     bool            `json:"opened"`
 	Reason     string          `json:"reason"`
+	Listed     string          `json:"listed,omitempty"`    // the whitelist's row that the plate was taken for
+	Tolerated  bool            `json:"tolerated,omitempty"` // the plate, as it was read, differs from it by confusable characters
+	Alarm      bool            `json:"alarm,omitempty"`     // the plate is on the black list
 	Image      bool            `json:"image"`
 	AccountID  int64           `json:"account_id"`
 	Gap        *wire.Gap       `json:"gap,omitempty"`
@@ -74,6 +77,7 @@ func parseEvent(sn, name string, up upEnvelope) (e event, full []byte, err error
 		e.Confidence, e.Opened, content = result.Confidence, len(result.GioOuts) > 0, result.FullImageContent
 		if r.Gatehouse != nil {
 			e.Opened, e.Reason = r.Gatehouse.Opened, r.Gatehouse.Reason
+			e.Listed, e.Tolerated, e.Alarm = r.Gatehouse.Listed, r.Gatehouse.Tolerated, r.Gatehouse.Alarm
 		}
 	case wire.NameFaceResult:
 		var b struct{ Body wire.FaceResult }

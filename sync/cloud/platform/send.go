@@ -233,6 +233,9 @@ func (p *Platform) reported(tx *bolt.Tx, d *device, r wire.ChangeReport, code in
 
 // take takes over a report.
 func (t *target) take(r wire.ChangeReport, code int, message string, now int64) {
+	if t.failed() && t.Want == wire.VerbStage && r.State == wire.StateApplying {
+		return // an answer that was overtaken by the report of the failure
+	}
 	if r.State != "" {
 		// A staged change that has failed stays so when its state is only repeated.
 		if !(t.failed() && r.State == wire.StateStaged && r.Result == nil) {

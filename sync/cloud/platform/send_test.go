@@ -94,6 +94,7 @@ func TestTake(t *testing.T) {
 		"staged again while applying":   {target{State: "applying"}, wire.ChangeReport{State: "applying"}, 1106, "applying"},
 		"applied again when used":       {target{State: "applying"}, wire.ChangeReport{State: "used"}, 5502, "used"},
 		"could not be applied":          {target{State: "applying"}, wire.ChangeReport{State: "staged", Result: failure}, 0, "failed"},
+		"an overtaken answer":           {target{State: "staged", Want: "stage", Result: failure}, wire.ChangeReport{State: "applying"}, 0, "failed"},
 		"failed, and only told again":   {target{State: "staged", Result: failure}, wire.ChangeReport{State: "staged"}, 0, "failed"},
 		"failed, and applied after all": {target{State: "staged", Result: failure}, wire.ChangeReport{State: "used", Result: &wire.ChangeResult{}}, 0, "used"},
 	} {
