@@ -153,7 +153,7 @@ func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, l
 	delivered := make(chan struct{})
 	go func() {
 		defer close(delivered)
-		b.deliver(ctx, c, topics, l.account, l.byCloud)
+		b.deliver(ctx, c, topics, l)
 	}()
 	tick := time.NewTicker(time.Duration(b.config().MQTT.KeepAlive))
 	defer tick.Stop()

@@ -45,12 +45,17 @@ func (b *Outbox) Ack(boot string, ranges [][2]uint64, keep bool) (n int, err err
 	}
 	b.mu.Unlock()
 	if n > 0 {
-		select {
-		case b.noted <- struct{}{}:
-		default:
-		}
+		b.note()
 	}
 	return n, nil
+}
+
+// note tells the writer that there is something to delete.
+func (b *Outbox) note() {
+	select {
+	case b.noted <- struct{}{}:
+	default:
+	}
 }
 
 // deleteAcked deletes acknowledged events within a commit and gives the

@@ -35,8 +35,8 @@ func (b *Outbox) enforce(now time.Time) {
 	// A cap on the file's size, not on the events': bbolt writes a page anew
 	// before it frees the old one, and needs room for that.
 	size, free := b.db.Room()
-	if used := size - free; used > b.o.MaxBytes*7/8-1<<20 {
-		errs = append(errs, b.drop(0, max(used-b.o.MaxBytes*6/8+1<<20, b.o.MaxBytes/16), wire.GapBytes))
+	if used := size - free; used > b.o.MaxBytes*15/16-1<<20 {
+		errs = append(errs, b.drop(0, b.o.MaxBytes/16, wire.GapBytes))
 	}
 	errs = append(errs, b.keepFree())
 	if err := errors.Join(errs...); err != nil {

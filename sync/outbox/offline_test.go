@@ -111,6 +111,7 @@ func TestDaysOffline(t *testing.T) {
 			}
 		}
 	}
+	settle(t, b)
 	list, err := b.List(total)
 	if err != nil {
 		t.Fatal(err)
@@ -206,6 +207,7 @@ func TestDiskFull(t *testing.T) {
 			}
 		}
 	}
+	settle(t, b)
 	s := b.Stats()
 	list, err := b.List(10000)
 	if err != nil {

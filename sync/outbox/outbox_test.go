@@ -327,6 +327,7 @@ func TestCapsLeaveExactGaps(t *testing.T) {
 		}
 		put(t, b, e)
 	}
+	settle(t, b)
 	list, err := b.List(1000)
 	if err != nil {
 		t.Fatal(err)
@@ -354,6 +355,7 @@ func TestGapsSeenStay(t *testing.T) {
 	for i := range 30 {
 		put(t, b, event(i))
 	}
+	settle(t, b)
 	f := b.Feed(0, FeedOptions{})
 	defer f.Close()
 	given := take(t, f, 3) // the gap, and two events
@@ -363,6 +365,7 @@ func TestGapsSeenStay(t *testing.T) {
 	for i := range 100 {
 		put(t, b, event(i))
 	}
+	settle(t, b)
 	list, err := b.List(1000)
 	if err != nil {
 		t.Fatal(err)

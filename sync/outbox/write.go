@@ -81,21 +81,26 @@ func (b *Outbox) write() {
 	ackDue := time.NewTimer(math.MaxInt64)
 	defer ackDue.Stop()
 	armed := false
+	commit := func(group []*pending) {
+		if b.commit(group) {
+			b.note()
+		}
+	}
 	for {
 		select {
 		case p := <-b.in:
-			b.commit(b.collect(p))
+			commit(b.collect(p))
 		case <-b.noted:
 			switch n := b.ackedLeft(); {
 			case n >= mostAcks:
-				b.commit(nil)
+				commit(nil)
 			case !armed && n > 0:
 				armed = true
 				ackDue.Reset(b.o.AckDelay)
 			}
 		case <-ackDue.C:
 			armed = false
-			b.commit(nil)
+			commit(nil)
 		case <-b.closed:
 			b.refuse()
 			for b.commit(nil) {

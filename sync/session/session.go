@@ -43,10 +43,12 @@ type Message struct {
 type Options struct {
 	URL                          string // tcp://host:port or ssl://host:port
 	ClientID, Username, Password string
-	CA                           []byte        // PEM; empty: the system's
-	KeepAlive                    time.Duration // of MQTT itself; 0: 30 s
-	Will                         *Message      // QoS 1, not retained
-	Subscriptions                []string      // QoS 1
+	CA                           []byte           // PEM; empty: the system's
+	Cert, Key                    []byte           // PEM of a client certificate; empty: none
+	Now                          func() time.Time // the time that certificates are checked at; nil: the clock's
+	KeepAlive                    time.Duration    // of MQTT itself; 0: 30 s
+	Will                         *Message         // QoS 1, not retained
+	Subscriptions                []string         // QoS 1
 	// OnMessage is called in the order of arrival, from one goroutine; a
 	// message's acknowledgement follows its return. It must not block on a
 	// Publish of the same connection for long.
@@ -54,6 +56,8 @@ type Options struct {
 	// OnUp runs in a goroutine of its own once the subscriptions stand; its ctx
 	// ends with the connection, and the connection is closed only after it returned.
 	OnUp func(ctx context.Context, c *Conn)
+	// Dial opens the plain connection; nil: TCP.
+	Dial func(ctx context.Context, address string) (net.Conn, error)
 	Log  *slog.Logger
 }
 
@@ -91,17 +95,20 @@ func Run(ctx context.Context, b Backoff, options func() (Options, error), onStat
 		onState = func(error) {}
 	}
 	for attempt := 0; ; attempt++ {
-		begin := time.Now()
+		var up time.Time
 		o, err := options()
 		if err == nil {
-			err = connect(ctx, o, onState)
+			err = connect(ctx, o, func() {
+				up = time.Now()
+				onState(nil)
+			})
 		}
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		onState(err)
-		if time.Since(begin) >= b.StableFor {
-			attempt = 0
+		if !up.IsZero() && time.Since(up) >= b.StableFor {
+			attempt = 0 // a connection that soon ends again is no reason for haste
 		}
 		timer := time.NewTimer(b.wait(attempt, errors.Is(err, ErrAuth)))
 		select {
@@ -178,8 +185,12 @@ func (s *Sent) Wait(ctx context.Context) error {
 	return nil
 }
 
-// connect makes one connection and stays with it until it is lost or ctx ends.
-func connect(ctx context.Context, o Options, onState func(error)) error {
+// setupWait bounds dialling, greeting and subscribing.
+const setupWait = 30 * time.Second
+
+// connect makes one connection and stays with it until it is lost or ctx ends;
+// it calls onUp when the subscriptions stand.
+func connect(ctx context.Context, o Options, onUp func()) error {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -190,22 +201,10 @@ func connect(ctx context.Context, o Options, onState func(error)) error {
 	}
 	c.client = mqtt.NewClient(settings)
 	defer c.close()
-	if err := c.await(ctx, c.client.Connect()); err != nil {
-		if errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword) || errors.Is(err, packets.ErrorRefusedNotAuthorised) {
-			return ErrAuth
-		}
-		return fmt.Errorf("cannot connect to the broker: %w", err)
+	if err := c.setUp(ctx, o); err != nil {
+		return err
 	}
-	for _, filter := range o.Subscriptions {
-		t := c.client.Subscribe(filter, 1, nil)
-		if err := c.await(ctx, t); err != nil {
-			return fmt.Errorf("cannot subscribe to %s: %w", filter, err)
-		}
-		if t.(*mqtt.SubscribeToken).Result()[filter] == 0x80 {
-			return fmt.Errorf("cannot subscribe to %s: the broker forbids it", filter)
-		}
-	}
-	onState(nil)
+	onUp()
 	live, cancel := context.WithCancel(ctx)
 	var up sync.WaitGroup
 	if o.OnUp != nil {
@@ -220,6 +219,36 @@ func connect(ctx context.Context, o Options, onState func(error)) error {
 	cancel()
 	up.Wait()
 	return err
+}
+
+// setUp greets the broker and subscribes.
+func (c *Conn) setUp(ctx context.Context, o Options) error {
+	ctx, cancel := context.WithTimeout(ctx, setupWait)
+	defer cancel()
+	if err := c.await(ctx, c.client.Connect()); err != nil {
+		if refused(err) {
+			return fmt.Errorf("%w (%v)", ErrAuth, err)
+		}
+		return fmt.Errorf("cannot connect to the broker: %w", err)
+	}
+	for _, filter := range o.Subscriptions {
+		t := c.client.Subscribe(filter, 1, nil)
+		if err := c.await(ctx, t); err != nil {
+			return fmt.Errorf("cannot subscribe to %s: %w", filter, err)
+		}
+		if t.(*mqtt.SubscribeToken).Result()[filter] == 0x80 {
+			return fmt.Errorf("cannot subscribe to %s: the broker forbids it", filter)
+		}
+	}
+	return nil
+}
+
+// refused reports whether the broker does not want these credentials: its
+// CONNACK says so, or its TLS alert does (bad, expired or missing certificate).
+func refused(err error) bool {
+	var alert *net.OpError
+	return errors.Is(err, packets.ErrorRefusedBadUsernameOrPassword) || errors.Is(err, packets.ErrorRefusedNotAuthorised) ||
+		errors.As(err, &alert) && alert.Op == "remote error"
 }
 
 // await waits for a token, for the loss of the connection, or for ctx.
@@ -267,24 +296,44 @@ func (c *Conn) settings(ctx context.Context, o Options) (*mqtt.ClientOptions, er
 	})
 	var secure *tls.Config
 	if u.Scheme == "ssl" {
-		secure = &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}
-		if len(o.CA) > 0 {
-			secure.RootCAs = x509.NewCertPool()
-			if !secure.RootCAs.AppendCertsFromPEM(o.CA) {
-				return nil, errors.New("cannot connect: the broker's CA is no PEM certificate")
-			}
+		if secure, err = o.tls(u.Hostname()); err != nil {
+			return nil, err
 		}
 	}
-	s.SetCustomOpenConnectionFn(func(_ *url.URL, _ mqtt.ClientOptions) (net.Conn, error) { return c.dial(ctx, u, secure) })
+	dial := o.Dial
+	if dial == nil {
+		dial = func(ctx context.Context, address string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "tcp", address)
+		}
+	}
+	s.SetCustomOpenConnectionFn(func(_ *url.URL, _ mqtt.ClientOptions) (net.Conn, error) { return c.dial(ctx, dial, u.Host, secure) })
 	return s, nil
 }
 
+// tls is how the broker is recognised, and the client shown to it.
+func (o Options) tls(host string) (*tls.Config, error) {
+	t := &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, Time: o.Now}
+	if len(o.CA) > 0 {
+		t.RootCAs = x509.NewCertPool()
+		if !t.RootCAs.AppendCertsFromPEM(o.CA) {
+			return nil, errors.New("cannot connect: the broker's CA is no PEM certificate")
+		}
+	}
+	if len(o.Cert) > 0 {
+		pair, err := tls.X509KeyPair(o.Cert, o.Key)
+		if err != nil {
+			return nil, fmt.Errorf("cannot connect: the client certificate cannot be used: %w", err)
+		}
+		t.Certificates = []tls.Certificate{pair}
+	}
+	return t, nil
+}
+
 // dial opens the socket.
-func (c *Conn) dial(ctx context.Context, u *url.URL, secure *tls.Config) (net.Conn, error) {
+func (c *Conn) dial(ctx context.Context, open func(context.Context, string) (net.Conn, error), address string, secure *tls.Config) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 	defer cancel()
-	var d net.Dialer
-	plain, err := d.DialContext(ctx, "tcp", u.Host)
+	plain, err := open(ctx, address)
 	if err != nil {
 		return nil, err
 	}

@@ -269,7 +269,7 @@ func TestBackoff(t *testing.T) {
 
 func TestBadOptions(t *testing.T) {
 	for _, o := range []Options{{URL: "http://x:1"}, {URL: "tcp://"}, {URL: "ssl://x:1", CA: []byte("no certificate")}} {
-		if err := connect(context.Background(), o, func(error) {}); err == nil {
+		if err := connect(context.Background(), o, func() {}); err == nil {
 			t.Errorf("%+v connects", o)
 		}
 	}
