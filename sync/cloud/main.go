@@ -35,6 +35,8 @@ const usage = `gatehouse-cloud: the reference cloud of Gatehouse / 参考云平�
                                    enter a board into the factory list / 登记设备
   gatehouse-cloud device list [--data DIR]
                                    list the factory list / 列出设备
+  gatehouse-cloud device events SN [--data DIR]
+                                   what has arrived of a board's events, and what has not / 事件统计
   gatehouse-cloud account add USERNAME [--data DIR]
                                    make an account; prints its AccessKey / 新建账户
   gatehouse-cloud version
@@ -286,6 +288,15 @@ func order(p *platform.Platform, words []string, out io.Writer) error {
 		lines, err := p.Boards()
 		for _, l := range lines {
 			fmt.Fprintln(out, l)
+		}
+		return err
+	case "device events":
+		if len(words) != 3 {
+			return errors.New("give a serial number: device events SN")
+		}
+		reports, err := p.Series(words[2], 0)
+		for _, r := range reports {
+			fmt.Fprintln(out, r)
 		}
 		return err
 	case "account add":

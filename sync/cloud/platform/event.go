@@ -6,8 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -52,29 +50,37 @@ type upEnvelope struct {
 	Event   *wire.EventID   `json:"event"`
 }
 
-// parseEvent reads an event message; full is its picture, or nil.
-func parseEvent(sn, name string, up upEnvelope) (e event, full []byte, err error) {
-	id := up.Event
-	if id.Boot == "" || len(id.Boot) > 64 || strings.ContainsAny(id.Boot, "\x00/\\") || id.Seq == 0 {
-		return e, nil, errcode.Param("event", "must have boot and seq")
+// checkEventID refuses what cannot name an event.
+func checkEventID(id wire.EventID) error {
+	if !validBoot(id.Boot) || id.Seq == 0 {
+		return errcode.Param("event", "must have boot and seq")
 	}
+	return nil
+}
+
+// parseEvent reads an event message. Where it cannot be understood, e is the
+// event with its payload as it came.
+func parseEvent(sn, name string, up upEnvelope) (e event, jpeg pictures, err error) {
+	id := up.Event
 	e = event{SN: sn, Boot: id.Boot, Seq: id.Seq, Name: name, Time: id.WallMS, Trusted: id.Trusted}
-	var content string
+	bare := e
+	bare.Payload = up.Payload
+	var full, small string
 	switch name {
 	case wire.NameIVSResult:
 		var r wire.IVSResult
 		if err := json.Unmarshal(up.Payload, &r); err != nil {
-			return e, nil, errcode.New(errcode.ParseJSONFailed, "")
+			return bare, pictures{}, errcode.New(errcode.ParseJSONFailed, "")
 		}
 		result := r.AlarmInfoPlate.Result.PlateResult
 		license, err := base64.StdEncoding.DecodeString(result.License)
 		if err != nil {
-			return e, nil, errcode.New(errcode.DecodeBase64Failed, "")
+			return bare, pictures{}, errcode.New(errcode.DecodeBase64Failed, "")
 		}
 		if e.Plate = strings.TrimRight(string(license), "\x00"); e.Plate == wire.PlateNone {
 			e.Plate = ""
 		}
-		e.Confidence, e.Opened, content = result.Confidence, len(result.GioOuts) > 0, result.FullImageContent
+		e.Confidence, e.Opened, full, small = result.Confidence, len(result.GioOuts) > 0, result.FullImageContent, result.SmallImageContent
 		if r.Gatehouse != nil {
 			e.Opened, e.Reason = r.Gatehouse.Opened, r.Gatehouse.Reason
 			e.Listed, e.Tolerated, e.Alarm = r.Gatehouse.Listed, r.Gatehouse.Tolerated, r.Gatehouse.Alarm
@@ -82,75 +88,116 @@ func parseEvent(sn, name string, up upEnvelope) (e event, full []byte, err error
 	case wire.NameFaceResult:
 		var b struct{ Body wire.FaceResult }
 		if err := json.Unmarshal(up.Payload, &b); err != nil {
-			return e, nil, errcode.New(errcode.ParseJSONFailed, "")
+			return bare, pictures{}, errcode.New(errcode.ParseJSONFailed, "")
 		}
-		e.UserID, e.Opened, e.Reason, content = b.Body.UserID, b.Body.Decision.Opened, b.Body.Decision.Reason, b.Body.ImageContent
+		e.UserID, e.Opened, e.Reason, full = b.Body.UserID, b.Body.Decision.Opened, b.Body.Decision.Reason, b.Body.ImageContent
 		e.Confidence = int(b.Body.Similarity * 100)
 	case wire.NameGap:
 		var b struct{ Body wire.Gap }
 		if err := json.Unmarshal(up.Payload, &b); err != nil {
-			return e, nil, errcode.New(errcode.ParseJSONFailed, "")
+			return bare, pictures{}, errcode.New(errcode.ParseJSONFailed, "")
 		}
-		e.Gap = &b.Body
+		g := b.Body
+		if !validBoot(g.Boot) || g.From == 0 || g.To < g.From {
+			return bare, pictures{}, errcode.Param("gap", "must run from 1 or more upwards within a boot")
+		}
+		e.Gap = &g
 	default:
 		e.Payload = up.Payload
 	}
-	if content != "" {
-		if full, err = base64.StdEncoding.DecodeString(content); err != nil {
-			return e, nil, errcode.New(errcode.DecodeBase64Failed, "")
+	for _, c := range []struct {
+		text string
+		to   *[]byte
+	}{{full, &jpeg.full}, {small, &jpeg.small}} {
+		if c.text == "" {
+			continue
 		}
-		e.Image = true
+		if *c.to, err = base64.StdEncoding.DecodeString(c.text); err != nil {
+			return bare, pictures{}, errcode.New(errcode.DecodeBase64Failed, "")
+		}
 	}
-	return e, full, nil
+	e.Image = jpeg.full != nil
+	return e, jpeg, nil
 }
 
-func (p *Platform) picturePath(sn, boot string, seq uint64) string {
-	return filepath.Join(p.dir, "pictures", fmt.Sprintf("%s-%s-%020d.jpg", sn, boot, seq))
-}
+// pictures are those that came within an event's message.
+type pictures struct{ full, small []byte }
 
 // keep stores an event once; again is true for one that came before.
-func (p *Platform) keep(tx *bolt.Tx, e event, full []byte) (again bool, err error) {
+func (p *Platform) keep(tx *bolt.Tx, e event, jpeg pictures) (again bool, err error) {
 	k := eventKey(e.SN, e.Boot, e.Seq)
 	b := tx.Bucket(eventsBucket)
-	// A gap covers events that may have come before: it takes no one's place.
-	if known := b.Get(k); known != nil {
+	if b.Get(k) != nil {
 		return true, nil
 	}
-	if full != nil { // before the commit: a listed picture is there
-		if err := store.WriteFileAtomic(p.picturePath(e.SN, e.Boot, e.Seq), full, 0o600); err != nil {
-			return false, err
+	for kind, content := range map[string][]byte{fullPicture: jpeg.full, smallPicture: jpeg.small} {
+		if content != nil {
+			if err := p.writePicture(p.picturePath(e.SN, e.Boot, e.Seq, kind), content); err != nil {
+				return false, err
+			}
 		}
 	}
-	e.Received = p.o.Now().UnixMilli()
+	if err := tx.Bucket(receivedBucket).Put(receivedKey(e.Received, k), nil); err != nil {
+		return false, err
+	}
 	return false, store.PutJSON(b, k, e)
 }
 
 // listEvents lists a device's events, newest first by default.
 func (p *Platform) listEvents(q *request) (any, error) {
-	var list []event
+	var found page
 	err := p.db.View(func(tx *bolt.Tx) error {
 		d, err := p.own(tx, q.PathValue("sn"), q.account.ID)
 		if err != nil {
 			return err
 		}
-		return eachWithPrefix(p, tx, eventsBucket, d.SN+"\x00", func(_ string, e event) error {
-			if e.AccountID == q.account.ID {
-				list = append(list, e)
+		s, err := newSelection[event](q.query)
+		if err != nil {
+			return err
+		}
+		b := tx.Bucket(eventsBucket)
+		prefix := d.SN + "\x00"
+		c := b.Cursor()
+		k, _ := c.Seek([]byte(d.SN + "\x01"))
+		if k == nil { // nothing behind the device's
+			k, _ = c.Last()
+		} else {
+			k, _ = c.Prev()
+		}
+		for ; k != nil && strings.HasPrefix(string(k), prefix); k, _ = c.Prev() {
+			var e event
+			if _, err := store.GetJSON(b, k, &e); err != nil {
+				p.o.Log.Error("a record is damaged and left out", "bucket", string(eventsBucket), "err", err)
+				continue
 			}
-			return nil
-		})
+			if e.AccountID != q.account.ID {
+				continue
+			}
+			if err := s.take(e); err != nil {
+				return err
+			}
+		}
+		found = s.page()
+		return nil
 	})
 	if err != nil {
 		return nil, err
 	}
-	slices.Reverse(list)
-	return scan(q.query, list)
+	return found, nil
 }
 
+// eventImage gives an event's picture; the query's kind=small the plate's or face's alone.
 func (p *Platform) eventImage(q *request) (any, error) {
 	seq, err := strconv.ParseUint(q.PathValue("seq"), 10, 64)
 	if err != nil {
 		return nil, errcode.Param("seq", "must be a number")
+	}
+	kind := q.query.Get("kind")
+	if kind == "" {
+		kind = fullPicture
+	}
+	if kind != fullPicture && kind != smallPicture {
+		return nil, errcode.Param("kind", "must be full or small")
 	}
 	var e event
 	err = p.db.View(func(tx *bolt.Tx) error {
@@ -159,7 +206,7 @@ func (p *Platform) eventImage(q *request) (any, error) {
 			return err
 		}
 		ok, err := store.GetJSON(tx.Bucket(eventsBucket), eventKey(d.SN, q.PathValue("boot"), seq), &e)
-		if err == nil && (!ok || !e.Image || e.AccountID != q.account.ID) {
+		if err == nil && (!ok || e.AccountID != q.account.ID) {
 			return errcode.New(errcode.ViewImageFailed, "There is no such picture!")
 		}
 		return err
@@ -167,7 +214,7 @@ func (p *Platform) eventImage(q *request) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	b, err := os.ReadFile(p.picturePath(e.SN, e.Boot, e.Seq))
+	b, err := os.ReadFile(p.picturePath(e.SN, e.Boot, e.Seq, kind))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, errcode.New(errcode.ViewImageFailed, "There is no such picture!")
 	}

@@ -59,6 +59,7 @@ func (p *Platform) Handler() http.Handler {
 	route("GET "+binding.DevicesPath, true, p.listDevices)
 	route("GET "+binding.DevicesPath+"/{sn}", true, p.getDevice)
 	route("GET "+binding.DevicesPath+"/{sn}/events", true, p.listEvents)
+	route("GET "+binding.DevicesPath+"/{sn}/series", true, p.listSeries)
 	route("GET "+binding.DevicesPath+"/{sn}/events/{boot}/{seq}/image", true, p.eventImage)
 	route("POST /v2/stp/user/groups", true, p.createGroup)
 	route("GET /v2/stp/user/groups", true, p.listGroups)

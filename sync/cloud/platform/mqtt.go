@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -28,6 +29,7 @@ func (p *Platform) Serve(ctx context.Context, connection func() (session.Options
 	var done sync.WaitGroup
 	done.Go(func() { p.receive(ctx) })
 	done.Go(func() { p.keepReminding(ctx) })
+	done.Go(func() { p.retain(ctx) })
 	backoff := session.DefaultBackoff()
 	backoff.First, backoff.Max = 100*time.Millisecond, 5*time.Second // one client, not a fleet
 	err := session.Run(ctx, backoff, func() (session.Options, error) {
@@ -125,17 +127,15 @@ func (p *Platform) sendAs(d *device, name, id string, body any) {
 		p.o.Log.Error("a command cannot be written", "name", name, "err", err)
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-	defer cancel()
-	if err := c.Publish(ctx, topics.Down(name), 1, text); err != nil {
-		p.o.Log.Warn("a command could not be sent; it follows at the board's next birth", "sn", d.SN, "name", name, "err", err)
-	}
+	// Not waited for: one slow acknowledgement must not hold up a fleet. What
+	// matters is sent again at the board's next birth or repetition.
+	c.Send(topics.Down(name), 1, text)
 }
 
 // receive handles what comes in, many messages to a commit, and acknowledges
 // events after it.
 func (p *Platform) receive(ctx context.Context) {
-	const most = 200
+	const most = 512
 	for {
 		var group []message
 		select {
@@ -156,18 +156,13 @@ func (p *Platform) receive(ctx context.Context) {
 	}
 }
 
-// afterwards is what follows a commit.
-type afterwards struct {
-	acks map[string]map[string][]uint64 // sn → boot → sequences
-	wake []string                       // boards that are to be sent what is pending
-}
-
+// handle stores a group of messages in one transaction and then answers them.
 func (p *Platform) handle(group []message) {
-	after := afterwards{acks: map[string]map[string][]uint64{}}
+	var b *batch
 	err := p.db.Update(func(tx *bolt.Tx) error {
-		after = afterwards{acks: map[string]map[string][]uint64{}}
+		b = p.newBatch(tx)
 		for _, m := range group {
-			if err := p.one(tx, m, &after); err != nil {
+			if err := p.one(b, m); err != nil {
 				var e *errcode.Error
 				if !errors.As(err, &e) {
 					return err
@@ -175,21 +170,23 @@ func (p *Platform) handle(group []message) {
 				p.o.Log.Warn("a board's message is refused", "topic", m.topic, "err", err)
 			}
 		}
-		return nil
+		return b.finish()
 	})
 	if err != nil { // nothing is acknowledged: the boards send again
 		p.o.Log.Error("messages could not be stored", "messages", len(group), "err", err)
 		return
 	}
-	for sn, boots := range after.acks {
-		d := p.lookup(sn)
+	for sn, boots := range b.acks {
 		for boot, seqs := range boots {
-			p.send(d, wire.NameEventAck, wire.EventAck{Boot: boot, Ranges: ranges(seqs)})
+			p.send(b.devices[sn], wire.NameEventAck, wire.EventAck{Boot: boot, Ranges: *seqs})
 		}
 	}
-	slices.Sort(after.wake)
-	for _, sn := range slices.Compact(after.wake) {
-		p.sendPending(p.lookup(sn))
+	for sn := range b.wake {
+		d := b.devices[sn]
+		if d == nil { // it said nothing in this group
+			d = p.lookup(sn)
+		}
+		p.sendPending(d)
 	}
 }
 
@@ -208,112 +205,95 @@ func (p *Platform) lookup(sn string) *device {
 	return d
 }
 
-// ranges joins sequences into ranges, both ends included.
-func ranges(seqs []uint64) (out [][2]uint64) {
-	slices.Sort(seqs)
-	for _, s := range slices.Compact(seqs) {
-		if n := len(out); n > 0 && out[n-1][1]+1 == s {
-			out[n-1][1] = s
-			continue
-		}
-		out = append(out, [2]uint64{s, s})
-	}
-	return out
-}
-
-// one handles one message within tx. A board that is bound to nobody is not listened to.
-func (p *Platform) one(tx *bolt.Tx, m message, after *afterwards) error {
+// one handles one message. A board that is bound to nobody is not listened to.
+func (p *Platform) one(b *batch, m message) error {
 	sn, name, layout, reply, ok := wire.ParseUp(m.topic)
 	if !ok {
 		return nil
 	}
-	d, err := loadDevice(tx, sn)
+	d, err := b.device(sn)
 	if err != nil || d == nil || !d.Bound {
 		return err
 	}
 	if reply {
-		wake, err := p.replied(tx, d, name, m.payload)
-		after.wake = append(after.wake, wake...)
+		wake, err := p.replied(b.tx, d, name, m.payload)
+		b.alsoWake(wake)
 		return err
 	}
 	var up upEnvelope
 	if err := json.Unmarshal(m.payload, &up); err != nil {
 		return errcode.New(errcode.ParseJSONFailed, "")
 	}
-	if err := p.seen(tx, d, layout, name, up); err != nil {
+	if err := b.seen(d, layout, name, up); err != nil {
 		return err
 	}
 	switch name {
 	case wire.NameBirth, wire.NamePull:
-		after.wake = append(after.wake, sn)
+		b.wake[sn] = true
 	case wire.NameChange:
-		var b struct{ Body wire.ChangeReport }
-		if err := json.Unmarshal(up.Payload, &b); err != nil {
+		var body struct{ Body wire.ChangeReport }
+		if err := json.Unmarshal(up.Payload, &body); err != nil {
 			return errcode.New(errcode.ParseJSONFailed, "")
 		}
-		wake, err := p.reported(tx, d, b.Body, 0, "")
+		wake, err := p.reported(b.tx, d, body.Body, 0, "")
 		if err != nil {
 			return err
 		}
-		after.wake = append(after.wake, wake...)
+		b.alsoWake(wake)
 	}
 	if up.Event == nil {
 		return nil
 	}
-	e, full, err := parseEvent(sn, name, up)
+	if err := checkEventID(*up.Event); err != nil {
+		return err
+	}
+	e, pictures, err := parseEvent(sn, name, up)
 	if err != nil {
-		return err
+		// It is kept as it came and acknowledged: the board would send it for ever.
+		p.o.Log.Warn("an event cannot be understood and is kept as it is", "sn", sn, "name", name, "err", err)
 	}
-	e.AccountID = d.UserID
-	if _, err := p.keep(tx, e, full); err != nil {
-		return err
-	}
-	if after.acks[sn] == nil {
-		after.acks[sn] = map[string][]uint64{}
-	}
-	seqs := []uint64{e.Seq}
-	if e.Gap != nil && e.Gap.Boot == e.Boot && e.Gap.From == e.Seq && e.Gap.To >= e.Seq && e.Gap.To-e.Seq < 1<<20 {
-		for s := e.Seq + 1; s <= e.Gap.To; s++ {
-			seqs = append(seqs, s)
-		}
-	}
-	after.acks[sn][e.Boot] = append(after.acks[sn][e.Boot], seqs...)
-	return nil
+	return b.keep(d, e, pictures)
 }
 
 // seen keeps the board's state: whatever it says, it is there; a last will
 // counts only for the connection it belongs to.
-func (p *Platform) seen(tx *bolt.Tx, d *device, layout wire.Layout, name string, up upEnvelope) error {
+func (b *batch) seen(d *device, layout wire.Layout, name string, up upEnvelope) error {
 	before := *d
-	now := p.o.Now().Unix()
+	now := b.now / 1000
 	d.Layout = layout
 	switch name {
 	case wire.NameBirth:
-		var b struct{ Body wire.Birth }
-		if err := json.Unmarshal(up.Payload, &b); err != nil {
-			return errcode.New(errcode.ParseJSONFailed, "")
+		birth, err := wire.ParseBirth(up.Payload)
+		if err != nil {
+			return err
 		}
-		d.State, d.LastOnlineTime, d.Epoch, d.Boot = 0, now, b.Body.Epoch, b.Body.Boot
-		d.BoardVersion, d.StateDigest = b.Body.BoardVersion, b.Body.StateDigest
+		d.State, d.LastOnlineTime, d.Epoch, d.Boot = 0, now, birth.Epoch, birth.Boot
+		d.BoardVersion, d.StateDigest = birth.BoardVersion, birth.StateDigest
+		d.Addition = maps.Clone(d.Addition)
 		if d.Addition == nil {
 			d.Addition = map[string]string{}
 		}
-		d.Addition["version"] = b.Body.AgentVersion
-		return saveDevice(tx, d)
+		d.Addition["version"] = birth.AgentVersion
+		b.dirty[d.SN] = true
+		if birth.LastSeq > 0 && validBoot(birth.Boot) { // so much exists, whether it arrives or not
+			s := b.of(d, birth.Boot)
+			s.Last, s.Updated = max(s.Last, birth.LastSeq), now
+		}
+		return nil
 	case wire.NameOffline:
-		var b struct{ Body wire.Offline }
-		if err := json.Unmarshal(up.Payload, &b); err != nil {
-			return errcode.New(errcode.ParseJSONFailed, "")
+		off, err := wire.ParseOffline(up.Payload)
+		if err != nil {
+			return err
 		}
-		if b.Body.Epoch != d.Epoch || b.Body.Boot != d.Boot {
-			return nil // of an earlier connection
+		if off.Epoch == d.Epoch && off.Boot == d.Boot { // else of an earlier connection
+			d.State, d.LastOfflineTime = 1, now
+			b.dirty[d.SN] = true
 		}
-		d.State, d.LastOfflineTime = 1, now
-		return saveDevice(tx, d)
+		return nil
 	}
 	if before.State != 0 || before.Layout != layout || now-before.LastOnlineTime > 60 {
 		d.State, d.LastOnlineTime = 0, now
-		return saveDevice(tx, d)
+		b.dirty[d.SN] = true
 	}
 	return nil
 }

@@ -5,7 +5,6 @@ import (
 	"html/template"
 	"net"
 	"net/http"
-	"slices"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
@@ -53,19 +52,13 @@ func (p *Platform) overview(w http.ResponseWriter, r *http.Request) {
 		if page.Changes, err = p.lastChanges(tx); err != nil {
 			return err
 		}
-		return each(p, tx, eventsBucket, func(_ string, e event) error {
-			if e.Plate != "" || e.UserID != "" {
-				page.Events = append(page.Events, e)
-			}
-			return nil
-		})
+		page.Events = p.latest(tx, 50, 5000, func(e event) bool { return e.Plate != "" || e.UserID != "" })
+		return nil
 	})
 	if err != nil {
 		p.refuse(w, r, err)
 		return
 	}
-	slices.SortFunc(page.Events, func(a, b event) int { return int(b.Received - a.Received) })
-	page.Events = page.Events[:min(50, len(page.Events))]
 	var text bytes.Buffer
 	if err := overviewPage.Execute(&text, page); err != nil {
 		p.refuse(w, r, err)

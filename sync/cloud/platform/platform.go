@@ -9,7 +9,6 @@
 package platform
 
 import (
-	"context"
 	"crypto/rand"
 	"encoding/json"
 	"errors"
@@ -24,6 +23,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 
 	"gatehouse/sync/errcode"
+	"gatehouse/sync/session"
 	"gatehouse/sync/store"
 	"gatehouse/sync/wire"
 )
@@ -43,13 +43,14 @@ type Platform struct {
 
 // publisher sends to boards; a *session.Conn.
 type publisher interface {
-	Publish(ctx context.Context, topic string, qos byte, payload []byte) error
+	Send(topic string, qos byte, payload []byte) *session.Sent
 }
 
 // Keys of the meta bucket.
 var (
 	sequenceKey   = []byte("sequence")    // the last change's
 	addressSecret = []byte("address_key") // signs the addresses of contents
+	eventsKey     = []byte("events")      // how many events there are
 )
 
 // Options of a Platform.
@@ -63,8 +64,12 @@ type Options struct {
 	SharedUser, SharedPassword string
 	// Kick ends a board's connections after its unbinding; may be nil.
 	Kick func(sn string)
-	Now  func() time.Time
-	Log  *slog.Logger
+	// KeepEvents and MostEvents bound what is kept of events, with their
+	// pictures; 0: 90 days and ten million.
+	KeepEvents time.Duration
+	MostEvents int64
+	Now        func() time.Time
+	Log        *slog.Logger
 }
 
 // The buckets, each with JSON records.
@@ -82,8 +87,11 @@ var (
 	boardsBucket   = []byte("boards")   // account, board version → board
 	policiesBucket = []byte("policies") // account → policy
 	metaBucket     = []byte("meta")
-	eventsBucket   = []byte("events") // sn NUL boot NUL seq → event
-	allBuckets     = [][]byte{accountsBucket, keysBucket, factoryBucket, devicesBucket, groupsBucket, changesBucket, targetsBucket, pendingBucket, plansBucket, filesBucket, boardsBucket, policiesBucket, metaBucket, eventsBucket}
+	eventsBucket   = []byte("events")   // sn NUL boot NUL seq → event
+	seriesBucket   = []byte("series")   // sn NUL boot → series
+	gapsBucket     = []byte("gaps")     // sn NUL boot NUL first seq → storedGap
+	receivedBucket = []byte("received") // time of arrival, event's key → nothing
+	allBuckets     = [][]byte{accountsBucket, keysBucket, factoryBucket, devicesBucket, groupsBucket, changesBucket, targetsBucket, pendingBucket, plansBucket, filesBucket, boardsBucket, policiesBucket, metaBucket, eventsBucket, seriesBucket, gapsBucket, receivedBucket}
 )
 
 // Open opens the cloud's data below dir. At the first start it makes the ROOT
@@ -91,6 +99,12 @@ var (
 func Open(dir string, o Options) (*Platform, error) {
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.KeepEvents == 0 {
+		o.KeepEvents = 90 * 24 * time.Hour
+	}
+	if o.MostEvents == 0 {
+		o.MostEvents = 10_000_000
 	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
@@ -100,11 +114,11 @@ func Open(dir string, o Options) (*Platform, error) {
 			return nil, fmt.Errorf("cannot make the cloud's directory: %w", err)
 		}
 	}
-	db, err := store.Open(filepath.Join(dir, "cloud.db"), store.Options{Log: o.Log})
+	db, err := store.Open(filepath.Join(dir, "cloud.db"), store.Options{Bulk: true, Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
-	p := &Platform{db: db, dir: dir, o: o, in: make(chan message, 1024)}
+	p := &Platform{db: db, dir: dir, o: o, in: make(chan message, 4096)}
 	err = db.Update(func(tx *bolt.Tx) error {
 		for _, name := range allBuckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {

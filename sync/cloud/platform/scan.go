@@ -29,46 +29,65 @@ type page struct {
 // scan filters and cuts a list as the query says (cloud-api.md, "Scanning").
 // Errors: 1103 for offset, limit and where, 1102 for where's base64.
 func scan[T any](q url.Values, items []T) (page, error) {
-	var out page
+	s, err := newSelection[T](q)
+	if err != nil {
+		return page{}, err
+	}
+	for _, item := range items {
+		if err := s.take(item); err != nil {
+			return page{}, err
+		}
+	}
+	return s.page(), nil
+}
+
+// selection filters and cuts items that come one after the other, and holds
+// only those that are asked for.
+type selection[T any] struct {
+	conditions []condition
+	offset     *int
+	limit      *int
+	found      []T
+	total      int
+}
+
+func newSelection[T any](q url.Values) (*selection[T], error) {
+	s := &selection[T]{found: []T{}}
 	for _, a := range []struct {
 		name string
 		to   **int
-	}{{"offset", &out.Offset}, {"limit", &out.Limit}} {
+	}{{"offset", &s.offset}, {"limit", &s.limit}} {
 		if !q.Has(a.name) {
 			continue
 		}
 		n, err := strconv.Atoi(q.Get(a.name))
 		if err != nil || n < 0 {
-			return page{}, errcode.Param(a.name, "must be a number from 0")
+			return nil, errcode.Param(a.name, "must be a number from 0")
 		}
 		*a.to = &n
 	}
-	if out.Offset != nil && out.Limit == nil {
-		return page{}, errcode.Param("limit", "is required with offset")
+	if s.offset != nil && s.limit == nil {
+		return nil, errcode.Param("limit", "is required with offset")
 	}
-	conditions, err := parseWhere(q.Get("where"))
-	if err != nil {
-		return page{}, err
+	var err error
+	s.conditions, err = parseWhere(q.Get("where"))
+	return s, err
+}
+
+func (s *selection[T]) take(item T) error {
+	ok, err := matches(item, s.conditions)
+	if err != nil || !ok {
+		return err
 	}
-	found := []T{}
-	for _, item := range items {
-		ok, err := matches(item, conditions)
-		if err != nil {
-			return page{}, err
-		}
-		if ok {
-			found = append(found, item)
-		}
+	s.total++
+	if (s.offset == nil || s.total > *s.offset) && (s.limit == nil || len(s.found) < *s.limit) {
+		s.found = append(s.found, item)
 	}
-	out.Total = len(found)
-	if out.Offset != nil {
-		found = found[min(*out.Offset, len(found)):]
-	}
-	if out.Limit != nil {
-		found = found[:min(*out.Limit, len(found))]
-	}
-	out.Results = found
-	return out, nil
+	return nil
+}
+
+func (s *selection[T]) page() page {
+	return page{Results: s.found, Total: s.total, Offset: s.offset, Limit: s.limit}
 }
 
 func parseWhere(text string) ([]condition, error) {
