@@ -35,14 +35,18 @@ func (b *Outbox) enforce(now time.Time) {
 	// A cap on the file's size, not on the events': bbolt writes a page anew
 	// before it frees the old one, and needs room for that.
 	size, free := b.db.Room()
-	if used := size - free; used > b.o.MaxBytes*15/16-1<<20 {
-		errs = append(errs, b.drop(0, b.o.MaxBytes/16, wire.GapBytes))
+	if used := size - free; used > b.o.MaxBytes-max(b.o.MaxBytes/16, fileMargin) {
+		errs = append(errs, b.drop(0, max(b.o.MaxBytes/16, fileMargin/4), wire.GapBytes))
 	}
 	errs = append(errs, b.keepFree())
 	if err := errors.Join(errs...); err != nil {
 		b.o.Log.Error("the outbox's caps could not be kept", "err", err)
 	}
 }
+
+// fileMargin is the least room below the file's cap: for the largest commit, the
+// pages it writes anew, and the step by which the file grows.
+const fileMargin = 3 << 19
 
 // victims are the events of one series that are to become gaps.
 type victims struct {
@@ -270,6 +274,9 @@ func (b *Outbox) dropTenth(cause string) bool {
 	tenth := b.index.waiting/10 + 1
 	b.mu.Unlock()
 	err := b.drop(tenth, 0, cause)
+	if full(err) { // a smaller transaction needs fewer pages
+		err = b.drop(64, 0, cause)
+	}
 	if err != nil {
 		b.o.Log.Error("old events could not be given up", "err", err)
 	}

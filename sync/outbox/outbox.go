@@ -73,7 +73,7 @@ type Stored struct {
 type Options struct {
 	PictureDir   string        // made if missing
 	MaxEvents    int           // more waiting events drop the oldest; 0: no limit
-	MaxBytes     int64         // the database file never grows beyond this; 0: 256 MiB; from 2 MiB
+	MaxBytes     int64         // the database file never grows beyond this; 0: 256 MiB; from 4 MiB
 	MaxAge       time.Duration // older events are dropped, where both times come from a trusted clock; 0: never
 	PictureQuota int64         // bytes; the oldest pictures go first, their events stay; 0: 512 MiB
 	Reserve      int64         // bytes set aside for a full disk; 0: 4 MiB; negative: none
@@ -177,7 +177,7 @@ func setDefaults(o *Options) {
 	if o.MaxBytes == 0 {
 		o.MaxBytes = 256 << 20
 	}
-	o.MaxBytes = max(o.MaxBytes, 2<<20)
+	o.MaxBytes = max(o.MaxBytes, 4<<20)
 	if o.PictureQuota == 0 {
 		o.PictureQuota = 512 << 20
 	}

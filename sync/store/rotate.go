@@ -9,7 +9,7 @@ import (
 )
 
 // bulkStep is by how much a bulk database's file grows, in bytes.
-const bulkStep = 1 << 20
+const bulkStep = 256 << 10
 
 // View reads; the transaction ends with f.
 func (d *DB) View(f func(*bolt.Tx) error) error {
