@@ -1,7 +1,6 @@
 package platform
 
 import (
-	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -9,19 +8,20 @@ import (
 
 	bolt "go.etcd.io/bbolt"
 
+	"gatehouse/sync/session"
 	"gatehouse/sync/wire"
 )
 
 // broker keeps what is published.
 type broker struct{ sent []string }
 
-func (b *broker) Publish(_ context.Context, topic string, _ byte, payload []byte) error {
+func (b *broker) Send(topic string, _ byte, payload []byte) *session.Sent {
 	var m struct {
 		Payload struct{ Body wire.ChangeCommand }
 	}
 	_ = json.Unmarshal(payload, &m)
 	b.sent = append(b.sent, strings.TrimPrefix(topic, "device/")[:17]+" "+m.Payload.Body.OperatorType)
-	return nil
+	return nil // nobody waits
 }
 
 // What a board that is online leaves unanswered is sent again; one that waits,
