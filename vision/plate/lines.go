@@ -22,9 +22,13 @@ type cut struct {
 	// read with it: the corners are never exact, and one of the readings mostly
 	// fits.
 	wide, high float64
-	// split is where the rows of a plate of two part, as a fraction of its
-	// height; 0 for a plate of one row.
-	split float64
+	parting
+}
+
+// parting is where the rows of a plate of two part.
+type parting struct {
+	split float64 // fraction of the plate's height; 0 for a plate of one row
+	even  bool    // the upper row is as wide as the lower one
 }
 
 func (c cut) rows() int {
@@ -51,7 +55,8 @@ func (l *liner) close() {
 }
 
 // make flattens the plate into one line of lineWidth × lineHeight. Two rows are
-// put side by side: the upper one, which holds two or three characters, left.
+// put side by side, the upper one left; on mainland plates it holds two or three
+// characters and is narrower.
 func (l *liner) make(picture gocv.Mat, q quad.Quad, c cut) (_ gocv.Mat, ok bool) {
 	q = q.Grow(c.wide, c.high)
 	width, height := q.Size()
@@ -66,9 +71,13 @@ func (l *liner) make(picture gocv.Mat, q quad.Quad, c cut) (_ gocv.Mat, ok bool)
 		gocv.Resize(flat, &l.line, image.Pt(lineWidth, lineHeight), 0, 0, gocv.InterpolationLinear)
 		return l.line, true
 	}
-	const left = lineWidth * 64 / 174 // the rows' widths are as 64 to 110
+	left := lineWidth * 64 / 174 // the rows' widths are as 64 to 110
+	upper := [2]int{size.X * 15 / 100, size.X * 85 / 100}
+	if c.even {
+		left, upper = lineWidth/2, [2]int{0, size.X}
+	}
 	at := func(share float64) int { return int(math.Round(share * float64(size.Y))) }
-	l.put(flat, image.Rect(size.X*15/100, 0, size.X*85/100, at(c.split)), image.Rect(0, 0, left, lineHeight))
+	l.put(flat, image.Rect(upper[0], 0, upper[1], at(c.split)), image.Rect(0, 0, left, lineHeight))
 	l.put(flat, image.Rect(0, at(c.split-.03), size.X, size.Y), image.Rect(left, 0, lineWidth, lineHeight))
 	return l.line, true
 }

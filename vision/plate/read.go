@@ -15,9 +15,9 @@ var (
 	cutMargins = [][2]float64{{0, 0}, {-.02, -.04}, {.02, .04}}
 )
 
-// splits are the places where two rows may part, as fractions of the height.
-// Mainland plates have it at 40 %, others in the middle.
-var splits = []float64{.42, .38, .46, .50}
+// partings are the places where two rows may part: on mainland plates at 40 %,
+// with a short upper row (GA 36-2018), on others in the middle.
+var partings = []parting{{.42, false}, {.38, false}, {.46, false}, {.50, true}}
 
 // sure is the mean probability from which on a recogniser needs no further cut.
 const sure = 0.97
@@ -86,15 +86,15 @@ func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, o
 		layouts = []int{1, 2}
 	}
 	var chosen *tally
-	var split float64
+	var at parting
 	var most float64
 	for _, rows := range layouts {
-		t, at, err := r.explore(picture, c, rows, w)
+		t, where, err := r.explore(picture, c, rows, w)
 		if err != nil {
 			return best, false, err
 		}
 		if _, weight, _ := t.best(w); weight > most {
-			chosen, split, most = t, at, weight
+			chosen, at, most = t, where, weight
 		}
 		if most > sure {
 			break // no other layout can say more
@@ -103,7 +103,7 @@ func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, o
 	if chosen == nil {
 		return best, false, nil
 	}
-	if err := r.confirm(picture, c, chosen, split, w); err != nil {
+	if err := r.confirm(picture, c, chosen, at, w); err != nil {
 		return best, false, err
 	}
 	return chosen.evidence(w)
@@ -135,38 +135,38 @@ func (r *reader) fresh(rows int) *tally {
 
 // explore has the first recogniser read one layout: one row at all margins, or
 // two rows at all places where they may part and then the best one at all margins.
-func (r *reader) explore(picture gocv.Mat, c Candidate, rows int, w weighing) (best *tally, split float64, err error) {
+func (r *reader) explore(picture gocv.Mat, c Candidate, rows int, w weighing) (best *tally, at parting, err error) {
 	engine := r.first()
 	if rows == 1 {
 		best = r.fresh(1)
-		return best, 0, r.atMargins(picture, c, best, engine, 0, 0, w)
+		return best, at, r.atMargins(picture, c, best, engine, at, 0, w)
 	}
 	var most float64
-	for _, at := range splits {
+	for _, p := range partings {
 		t := r.fresh(2)
-		if err := r.count(picture, c, t, engine, cut{split: at}); err != nil {
-			return nil, 0, err
+		if err := r.count(picture, c, t, engine, cut{parting: p}); err != nil {
+			return nil, at, err
 		}
 		if _, weight, _ := t.best(w); best == nil || weight > most {
-			best, split, most = t, at, weight
+			best, at, most = t, p, weight
 		}
 		if most > sure {
 			break
 		}
 	}
-	return best, split, r.atMargins(picture, c, best, engine, split, 1, w)
+	return best, at, r.atMargins(picture, c, best, engine, at, 1, w)
 }
 
 // confirm has the other recogniser read the chosen layout.
-func (r *reader) confirm(picture gocv.Mat, c Candidate, t *tally, split float64, w weighing) error {
+func (r *reader) confirm(picture gocv.Mat, c Candidate, t *tally, at parting, w weighing) error {
 	if r.first() == ppocr || r.engines[ppocr] == nil {
 		return nil
 	}
-	return r.atMargins(picture, c, t, ppocr, split, 0, w)
+	return r.atMargins(picture, c, t, ppocr, at, 0, w)
 }
 
 // atMargins reads at all margins from one on, or until two cuts agree surely.
-func (r *reader) atMargins(picture gocv.Mat, c Candidate, t *tally, engine int, split float64, from int, w weighing) error {
+func (r *reader) atMargins(picture gocv.Mat, c Candidate, t *tally, engine int, at parting, from int, w weighing) error {
 	around := margins
 	if c.cut {
 		around = cutMargins
@@ -178,7 +178,7 @@ func (r *reader) atMargins(picture gocv.Mat, c Candidate, t *tally, engine int, 
 		if i > 0 && t.agreed(engine, i, w) {
 			break
 		}
-		if err := r.count(picture, c, t, engine, cut{m[0], m[1], split}); err != nil {
+		if err := r.count(picture, c, t, engine, cut{m[0], m[1], at}); err != nil {
 			return err
 		}
 	}
