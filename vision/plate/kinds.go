@@ -79,13 +79,16 @@ func (g ground) likely(rows int) string {
 
 // plausible is how much rarer a form is on this ground than on its own.
 func plausible(form text.Form, g ground) float64 {
-	const rare = 0.1
+	const rare, seldom = 0.1, 0.3
 	switch form {
 	case text.Overseas:
 		return 1 // see foreign
 	case text.Standard:
 		if g.color == "green" {
 			return rare
+		}
+		if g.color == "white" || g.color == "blue" && g.dark {
+			return seldom // of a blue or yellow plate in glaring light
 		}
 	case text.GreenSmall, text.GreenBig, text.Military, text.WJ, text.Police, text.Emergency, text.Agri, text.Aviation:
 		if g.color == "blue" && !g.dark {

@@ -31,8 +31,8 @@ type parting struct {
 	even  bool    // the upper row is as wide as the lower one
 }
 
-func (c cut) rows() int {
-	if c.split > 0 {
+func (p parting) rows() int {
+	if p.split > 0 {
 		return 2
 	}
 	return 1

@@ -20,7 +20,7 @@ var (
 var partings = []parting{{.42, false}, {.38, false}, {.46, false}, {.50, true}}
 
 // sure is the mean probability from which on a recogniser needs no further cut.
-const sure = 0.97
+var sure = [engines]float64{small: 0.9, ppocr: 0.97}
 
 // evidence is what is known of the best number: what the confidence is
 // calculated from.
@@ -85,123 +85,135 @@ func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, o
 	case width < 2.2*height:
 		layouts = []int{1, 2}
 	}
-	var chosen *tally
-	var at parting
-	var most float64
 	for _, rows := range layouts {
-		t, where, err := r.explore(picture, c, rows, w)
+		t, err := r.explore(picture, c, rows, w)
 		if err != nil {
 			return best, false, err
 		}
-		if _, weight, _ := t.best(w); weight > most {
-			chosen, at, most = t, where, weight
-		}
-		if most > sure {
+		if t.agreed(r.first(), w) {
 			break // no other layout can say more
 		}
 	}
-	if chosen == nil {
-		return best, false, nil
+	if r.first() == small && r.engines[ppocr] != nil {
+		if err := r.confirm(picture, c, w); err != nil {
+			return best, false, err
+		}
 	}
-	if err := r.confirm(picture, c, chosen, at, w); err != nil {
-		return best, false, err
+	best, ok = r.best(w).evidence(w)
+	return best, ok, nil
+}
+
+// best is the layout with the likeliest number.
+func (r *reader) best(w weighing) *tally {
+	best, most := &r.tallies[0], 0.0
+	for i := range r.tallies[:r.used] {
+		if _, weight, _ := r.tallies[i].best(w); weight > most {
+			best, most = &r.tallies[i], weight
+		}
 	}
-	return chosen.evidence(w)
+	return best
 }
 
 // evidence of the tally's best number.
-func (t *tally) evidence(w weighing) (e evidence, ok bool, err error) {
+func (t *tally) evidence(w weighing) (e evidence, ok bool) {
 	at, weight, rival := t.best(w)
 	if at < 0 {
-		return e, false, nil
+		return e, false
 	}
 	h := &t.found[at]
-	e = evidence{reading: h.reading, rows: t.rows, weight: weight, rival: rival}
+	e = evidence{reading: h.reading, rows: t.at.rows(), weight: weight, rival: rival}
 	for i := range engines {
 		if e.read[i] = t.cuts[i] > 0; e.read[i] {
 			e.shares[i], e.tops[i] = t.share(h, i), float64(h.tops[i])/float64(t.cuts[i])
 		}
 	}
-	return e, true, nil
+	return e, true
 }
 
 // fresh is an empty tally that lives until the next read.
-func (r *reader) fresh(rows int) *tally {
+func (r *reader) fresh(at parting) *tally {
 	t := &r.tallies[r.used]
 	r.used++
-	t.reset(rows)
+	t.reset(at)
 	return t
 }
 
-// explore has the first recogniser read one layout: one row at all margins, or
-// two rows at all places where they may part and then the best one at all margins.
-func (r *reader) explore(picture gocv.Mat, c Candidate, rows int, w weighing) (best *tally, at parting, err error) {
+// explore has the first recogniser read plates of so many rows: one row at all
+// margins, or two rows at all places where they may part, and at the best of
+// these at all margins.
+func (r *reader) explore(picture gocv.Mat, c Candidate, rows int, w weighing) (best *tally, err error) {
 	engine := r.first()
 	if rows == 1 {
-		best = r.fresh(1)
-		return best, at, r.atMargins(picture, c, best, engine, at, 0, w)
+		best = r.fresh(parting{})
+		return best, r.atMargins(picture, c, best, engine, 0, w)
 	}
-	var most float64
-	for _, p := range partings {
-		t := r.fresh(2)
-		if err := r.count(picture, c, t, engine, cut{parting: p}); err != nil {
-			return nil, at, err
+	most := -1.0
+	for _, at := range partings {
+		t := r.fresh(at)
+		if err := r.count(picture, c, t, engine, margins[0]); err != nil {
+			return nil, err
 		}
-		if _, weight, _ := t.best(w); best == nil || weight > most {
-			best, at, most = t, p, weight
+		if _, weight, _ := t.best(w); weight > most {
+			best, most = t, weight
 		}
-		if most > sure {
+		if best.agreed(engine, w) {
 			break
 		}
 	}
-	return best, at, r.atMargins(picture, c, best, engine, at, 1, w)
+	return best, r.atMargins(picture, c, best, engine, 1, w)
 }
 
-// confirm has the other recogniser read the chosen layout.
-func (r *reader) confirm(picture gocv.Mat, c Candidate, t *tally, at parting, w weighing) error {
-	if r.first() == ppocr || r.engines[ppocr] == nil {
+// lost is the probability below which the first recogniser has not made out the
+// layout either.
+const lost = 0.3
+
+// confirm has PP-OCR read the best layout too. One cut is enough: more were not
+// right more often and cost 30 ms each. Only where nothing convinces it reads
+// all layouts.
+func (r *reader) confirm(picture gocv.Mat, c Candidate, w weighing) error {
+	t := r.best(w)
+	if err := r.count(picture, c, t, ppocr, margins[0]); err != nil {
+		return err
+	}
+	if at, _, _ := t.best(w); at >= 0 && t.score(&t.found[at]) >= lost {
 		return nil
 	}
-	return r.atMargins(picture, c, t, ppocr, at, 0, w)
+	for i := range r.tallies[:r.used] {
+		if o := &r.tallies[i]; o != t {
+			if err := r.count(picture, c, o, ppocr, margins[0]); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // atMargins reads at all margins from one on, or until two cuts agree surely.
-func (r *reader) atMargins(picture gocv.Mat, c Candidate, t *tally, engine int, at parting, from int, w weighing) error {
+func (r *reader) atMargins(picture gocv.Mat, c Candidate, t *tally, engine, from int, w weighing) error {
 	around := margins
 	if c.cut {
 		around = cutMargins
 	}
-	for i, m := range around {
-		if i < from {
-			continue
-		}
-		if i > 0 && t.agreed(engine, i, w) {
+	for i := from; i < len(around); i++ {
+		if i >= 2 && t.agreed(engine, w) {
 			break
 		}
-		if err := r.count(picture, c, t, engine, cut{m[0], m[1], at}); err != nil {
+		if err := r.count(picture, c, t, engine, around[i]); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// agreed tells, after n cuts, whether a recogniser needs no more: two cuts that
-// are sure of one number, or one that is sure of what the other recogniser says.
-func (t *tally) agreed(engine, n int, w weighing) bool {
+// agreed tells whether the cuts so far are sure of one number.
+func (t *tally) agreed(engine int, w weighing) bool {
 	at, _, _ := t.best(w)
-	if at < 0 || t.share(&t.found[at], engine) < sure {
-		return false
-	}
-	if n >= 2 {
-		return true
-	}
-	other := engines - 1 - engine
-	return t.cuts[other] > 0 && t.share(&t.found[at], other) > sure
+	return at >= 0 && t.share(&t.found[at], engine) >= sure[engine]
 }
 
 // count reads one cut.
-func (r *reader) count(picture gocv.Mat, c Candidate, t *tally, engine int, k cut) error {
-	line, ok := r.lines.make(picture, c.Quad, k)
+func (r *reader) count(picture gocv.Mat, c Candidate, t *tally, engine int, margin [2]float64) error {
+	line, ok := r.lines.make(picture, c.Quad, cut{margin[0], margin[1], t.at})
 	if !ok {
 		return nil
 	}
