@@ -14,6 +14,7 @@ import (
 	"gatehouse/agent/board"
 	"gatehouse/configs"
 	"gatehouse/sync/audit"
+	"gatehouse/sync/wire"
 )
 
 // config shows and checks configs.
@@ -183,6 +184,34 @@ func auditList(ctx context.Context, o options, _ io.Reader, out io.Writer) error
 	}
 	if len(list) == 0 && !o.json {
 		fmt.Fprintln(out, "nothing was refused / 无记录")
+	}
+	return nil
+}
+
+// changes prints the changes that the board keeps.
+func changes(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
+	var list []wire.ChangeReport
+	if err := board.Ask(ctx, o.state, "GET", "/changes", nil, &list); err != nil {
+		return err
+	}
+	for _, c := range list {
+		if o.json {
+			if err := json.NewEncoder(out).Encode(c); err != nil {
+				return err
+			}
+			continue
+		}
+		line := fmt.Sprintf("%s %s %s %s %s", c.Kind, c.ChangeID, c.State, c.Step, c.Reason)
+		if c.Result != nil {
+			line += " " + time.Unix(c.Result.At, 0).Format(time.DateTime)
+			if c.Result.ErrorCode != 0 {
+				line += fmt.Sprintf(" %d %s", c.Result.ErrorCode, c.Result.ErrorMessage)
+			}
+		}
+		fmt.Fprintln(out, strings.Join(strings.Fields(line), " "))
+	}
+	if len(list) == 0 && !o.json {
+		fmt.Fprintln(out, "no changes / 无变更")
 	}
 	return nil
 }

@@ -45,6 +45,7 @@ const usage = `gatehouse: the agent on a camera board at a gate / 道口相机�
   gatehouse face remove NAME    take somebody out / 删除人脸
   gatehouse config show|diff [FILE]|validate FILE|schema
                                 the config in force, what differs, checks, JSON Schema / 配置
+  gatehouse changes [--json]    configs, whitelists and upgrades, and how they stand / 变更
   gatehouse audit [--json]      what was refused, keys and policy / 审计
   gatehouse doctor              find out what is wrong, with the way out / 自检
   gatehouse demo                cloud, board and pictures on this machine (make run)
@@ -84,7 +85,7 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	}
 	run, ok := map[string]func(context.Context, options, io.Reader, io.Writer) error{
 		"run": runAgent, "status": status, "identity": identity, "bind": bind, "unbind": unbind, "events": events, "demo": show,
-		"face": face, "config": config, "audit": auditList, "doctor": doctor,
+		"face": face, "config": config, "audit": auditList, "changes": changes, "doctor": doctor,
 		"version": func(_ context.Context, _ options, _ io.Reader, out io.Writer) error {
 			_, err := fmt.Fprintln(out, version)
 			return err
@@ -105,7 +106,7 @@ func flags(name string, args []string) (o options, err error) {
 	f.StringVar(&o.config, "config", "", "config file; empty: the defaults")
 	f.StringVar(&o.state, "state", "gatehouse-state", "state directory")
 	switch name {
-	case "status", "identity", "events", "face", "config", "audit":
+	case "status", "identity", "events", "face", "config", "audit", "changes":
 		f.BoolVar(&o.json, "json", false, "print JSON")
 	case "bind", "unbind":
 		f.StringVar(&o.cloud, "cloud", "", "address of the cloud's HTTP API, e.g. https://cloud.example")

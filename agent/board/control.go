@@ -19,6 +19,7 @@ import (
 	"gatehouse/sync/binding"
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/outbox"
+	"gatehouse/sync/wire"
 )
 
 // Status is the board's state for people and scripts.
@@ -114,6 +115,10 @@ func (b *Board) Serve(ctx context.Context, dir string) error {
 		answer(w, list, err)
 	})
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { answer(w, b.ConfigStatus(), nil) })
+	mux.HandleFunc("GET /changes", func(w http.ResponseWriter, _ *http.Request) {
+		list, err := b.engine.States()
+		answer(w, append([]wire.ChangeReport{}, list...), err)
+	})
 	mux.HandleFunc("GET /audit", func(w http.ResponseWriter, _ *http.Request) {
 		list, err := audit.List(b.state.db, audit.Keep)
 		answer(w, append([]audit.Entry{}, list...), err)

@@ -20,9 +20,10 @@ type Process struct {
 	err  error         // valid once done is closed
 }
 
-// start runs program with args, output appended to <dir>/<name>.log. The
-// program dies with this process, however that ends.
-func start(dir, name, program string, args ...string) (*Process, error) {
+// start runs program with args and env beside this process's own, output
+// appended to <dir>/<name>.log. The program dies with this process, however
+// that ends.
+func start(dir, name string, env []string, program string, args ...string) (*Process, error) {
 	p := &Process{Name: name, Log: filepath.Join(dir, name+".log"), done: make(chan struct{})}
 	log, err := os.OpenFile(p.Log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
@@ -31,6 +32,7 @@ func start(dir, name, program string, args ...string) (*Process, error) {
 	defer log.Close()
 	p.cmd = exec.Command(program, args...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
+	p.cmd.Env = append(os.Environ(), env...)
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("cannot start %s: %w", name, err)
@@ -62,6 +64,9 @@ func (p *Process) Stop() error {
 		return fmt.Errorf("%s did not stop within 10 s and was killed", p.Name)
 	}
 }
+
+// Ended is closed when the program has ended.
+func (p *Process) Ended() <-chan struct{} { return p.done }
 
 // Running reports whether the program has not ended yet.
 func (p *Process) Running() bool {

@@ -101,7 +101,7 @@ func (s *Site) StartCloud(ctx context.Context, broker string, extra ...string) (
 	} else {
 		args = append(args, "--mqtt", s.MQTT)
 	}
-	p, err := start(s.Dir, "cloud", s.program("gatehouse-cloud"), append(args, extra...)...)
+	p, err := start(s.Dir, "cloud", nil, s.program("gatehouse-cloud"), append(args, extra...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -205,9 +205,10 @@ func (s *Site) Board(name string, c configs.Config) (*Board, error) {
 	return b, nil
 }
 
-// Start starts the board's agent and waits until it answers.
-func (b *Board) Start(ctx context.Context) (*Process, error) {
-	p, err := start(b.site.Dir, b.Name, b.site.program("gatehouse"), "run", "--config", b.file, "--state", b.State)
+// Start starts the board's agent, with env beside the environment of this
+// process, and waits until it answers.
+func (b *Board) Start(ctx context.Context, env ...string) (*Process, error) {
+	p, err := start(b.site.Dir, b.Name, env, b.site.program("gatehouse"), "run", "--config", b.file, "--state", b.State)
 	if err != nil {
 		return nil, err
 	}
