@@ -16,6 +16,7 @@ import (
 
 	"gatehouse/agent/site"
 	"gatehouse/configs"
+	"gatehouse/sync/change"
 	"gatehouse/sync/fault"
 	"gatehouse/sync/store"
 	"gatehouse/sync/whitelist"
@@ -167,9 +168,13 @@ func (r *rig) ask(v any, args ...string) error {
 	return json.Unmarshal(out, v)
 }
 
-// content is a new content of a kind, with what is so once it is applied.
-func (r *rig) content(kind string) (text, name, digest string) {
+// content is a new content of a kind, one that comes to a fault point ("": any),
+// with what is so once it is applied.
+func (r *rig) content(kind, point string) (text, name, digest string) {
 	r.n++
+	if strings.HasPrefix(point, "change.undo.") {
+		r.n += (5 - r.n%4) % 4 // a config on trial, which takes long enough for a cancel
+	}
 	if kind == "config" {
 		name = fmt.Sprintf("%s-%d", strings.Split(r.name, "-")[0], r.n)
 		more := []string{
@@ -181,11 +186,18 @@ func (r *rig) content(kind string) (text, name, digest string) {
 		more = strings.Replace(more, "N", strconv.Itoa(5+r.n%50), 1)
 		return fmt.Sprintf(`{"mode":"merge","config":{"device":{"name":%q},%s}}`, name, more), name, r.digest
 	}
-	var rows []string
-	for i := range 40 + r.n%7 {
-		rows = append(rows, fmt.Sprintf(`{"plate":"川B%02d%03d","enable":1,"need_alarm":0,"time_seg_enable":0}`, i, r.n%1000))
+	n, padding := 40+r.n%7, 0 // within the command
+	switch {
+	case point == "change.content.written" || point == "" && r.n%3 == 1:
+		padding = change.InlineMax // within the command, and into a file
+	case point == "change.fetched" || point == "whitelist.batch" || point == "" && r.n%3 == 2:
+		n = 3000 // by url
 	}
-	text = `{"mode":"replace","rows":[` + strings.Join(rows, ",") + `]}`
+	rows := make([]string, n)
+	for i := range rows {
+		rows[i] = fmt.Sprintf(`{"plate":"川B%04d%03d","enable":1,"need_alarm":0,"time_seg_enable":0}`, i, r.n%1000)
+	}
+	text = `{"mode":"replace","rows":[` + strings.Join(rows, ",") + `]` + strings.Repeat(" ", padding) + `}`
 	sum, err := whitelist.Summarise(func() (io.ReadCloser, error) { return io.NopCloser(strings.NewReader(text)), nil })
 	if err != nil {
 		r.t.Fatal(err)
@@ -278,7 +290,7 @@ func (r *rig) verify(kind, id string, t target, name, digest string) {
 	if err != nil {
 		r.t.Fatal(err)
 	}
-	found := false
+	found := t.State == wire.StateCancelled // one that was cancelled before the board heard of it is unknown there
 	for line := range strings.Lines(string(out)) {
 		var c wire.ChangeReport
 		if err := json.Unmarshal([]byte(line), &c); err != nil {

@@ -33,6 +33,8 @@ var Points = []string{
 	"change.report.sink",     // a report is in the outbox, and still in the queue
 	"whitelist.batch",        // some rows of a new set are on disk
 	"whitelist.built",        // all of them, not yet in force
+	"config.trial.begin",     // a new config is in force, on trial
+	"config.good.begin",      // before the last good config is written to its file
 	"store.file.written",     // a file is synced under its temporary name
 	"store.file.renamed",     // it has its name, the directory is not synced
 	"outbox.commit",          // within the transaction that stores events
