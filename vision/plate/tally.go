@@ -104,11 +104,18 @@ type weighing struct {
 	home    bool    // mainland plates are the expected ones
 }
 
+// tail is how much rarer a plate from abroad is whose number is what remains of
+// a mainland one without its province.
+const tail = 0.3
+
 // of is a hypothesis's score with how rare such a number is.
 func (w weighing) of(t *tally, h *hypothesis) float64 {
 	s := t.score(h) * math.Exp(h.reading.Prior) * plausible(h.reading.Form, w.ground)
 	if (h.reading.Form == text.Overseas) == w.home {
 		s *= w.foreign
+	}
+	if w.home && h.reading.Form == text.Overseas && text.Tail(h.reading.Number) {
+		s *= tail
 	}
 	return s
 }
