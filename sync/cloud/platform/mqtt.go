@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -29,6 +30,9 @@ func (p *Platform) Serve(ctx context.Context, connection func() (session.Options
 	done.Go(func() { p.receive(ctx) })
 	done.Go(func() { p.keepReminding(ctx) })
 	done.Go(func() { p.retain(ctx) })
+	for i := range sendWorkers {
+		done.Go(func() { p.sender.run(ctx, i, func(sn string) { p.sendPending(p.lookup(sn)) }) })
+	}
 	backoff := session.DefaultBackoff()
 	backoff.First, backoff.Max = 100*time.Millisecond, 5*time.Second // one client, not a fleet
 	err := session.Run(ctx, backoff, func() (session.Options, error) {
@@ -180,13 +184,7 @@ func (p *Platform) handle(group []message) {
 			p.send(b.devices[sn], wire.NameEventAck, wire.EventAck{Boot: boot, Ranges: *seqs})
 		}
 	}
-	for sn := range b.wake {
-		d := b.devices[sn]
-		if d == nil { // it said nothing in this group
-			d = p.lookup(sn)
-		}
-		p.sendPending(d)
-	}
+	p.wake(slices.Collect(maps.Keys(b.wake)))
 }
 
 func (p *Platform) lookup(sn string) *device {

@@ -34,6 +34,7 @@ type Platform struct {
 	dir string
 	o   Options
 
+	sender     *sender
 	addressKey []byte // signs the addresses of contents
 
 	mu   sync.Mutex
@@ -118,7 +119,7 @@ func Open(dir string, o Options) (*Platform, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Platform{db: db, dir: dir, o: o, in: make(chan message, 4096)}
+	p := &Platform{db: db, dir: dir, o: o, sender: newSender(), in: make(chan message, 4096)}
 	err = db.Update(func(tx *bolt.Tx) error {
 		for _, name := range allBuckets {
 			if _, err := tx.CreateBucketIfNotExists(name); err != nil {

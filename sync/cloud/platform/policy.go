@@ -195,7 +195,7 @@ func (p *Platform) rebound(tx *bolt.Tx, d *device, r wire.Reply) (wake []string,
 	if r.Code != 200 {
 		p.o.Log.Warn("a board does not take the account's policy", "sn", d.SN, "code", r.ErrorCode, "message", r.ErrorMessage)
 		if r.ErrorCode == int(errcode.RateExceeded) {
-			time.AfterFunc(rebindAgain, func() { p.sendPending(p.lookup(d.SN)) })
+			time.AfterFunc(rebindAgain, func() { p.wake([]string{d.SN}) })
 		}
 		return nil, nil
 	}

@@ -3,7 +3,9 @@ package platform
 import (
 	"context"
 	"fmt"
+	"hash/fnv"
 	"strings"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -66,8 +68,9 @@ func (t target) unanswered(now int64) bool {
 	return t.Step == "" && (t.State == statePending || t.State == wire.StateStaged)
 }
 
-// remind sends again what boards that are online have not answered.
-func (p *Platform) remind() {
+// remind sends again what boards that are online have not answered, and tells
+// how many these are.
+func (p *Platform) remind() int {
 	var late []string
 	now := p.o.Now().Unix()
 	err := p.db.View(func(tx *bolt.Tx) error {
@@ -94,6 +97,7 @@ func (p *Platform) remind() {
 		p.o.Log.Info("boards are sent again what they have not answered", "boards", len(late))
 	}
 	p.wake(late)
+	return len(late)
 }
 
 // keepReminding calls remind until ctx ends.
@@ -176,12 +180,68 @@ func (p *Platform) orders(tx *bolt.Tx, c *change, t target) (list []order, err e
 	return list, nil
 }
 
-// wake sends boards what is pending for them.
-func (p *Platform) wake(sns []string) {
+// sender sends boards what is pending for them, beside the goroutine that
+// receives: a roll-out to thousands must not hold up acknowledgements. A board
+// is always served by the same worker, so that its commands keep their order;
+// woken again while it waits, it is served once.
+type sender struct {
+	mu      sync.Mutex
+	waiting [sendWorkers]map[string]bool
+	signal  [sendWorkers]chan struct{}
+}
+
+const sendWorkers = 8
+
+func newSender() *sender {
+	s := &sender{}
+	for i := range s.signal {
+		s.waiting[i], s.signal[i] = map[string]bool{}, make(chan struct{}, 1)
+	}
+	return s
+}
+
+func (s *sender) add(sns []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for _, sn := range sns {
-		p.sendPending(p.lookup(sn))
+		h := fnv.New32a()
+		_, _ = h.Write([]byte(sn))
+		i := h.Sum32() % sendWorkers
+		s.waiting[i][sn] = true
+		select {
+		case s.signal[i] <- struct{}{}:
+		default:
+		}
 	}
 }
+
+func (s *sender) take(i int) map[string]bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := s.waiting[i]
+	s.waiting[i] = map[string]bool{}
+	return list
+}
+
+// run serves until ctx ends.
+func (s *sender) run(ctx context.Context, i int, serve func(sn string)) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.signal[i]:
+		}
+		for sn := range s.take(i) {
+			if ctx.Err() != nil {
+				return
+			}
+			serve(sn)
+		}
+	}
+}
+
+// wake has boards sent what is pending for them.
+func (p *Platform) wake(sns []string) { p.sender.add(sns) }
 
 // reported takes over what a board says of a change: its report, or the code
 // with which it refused a command. It gives the boards that are to be sent

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -67,12 +68,19 @@ func TestRemind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p.remind()
-	if len(b.sent) != 0 {
-		t.Errorf("sent again at once: %q", b.sent)
+	if n := p.remind(); n != 0 {
+		t.Errorf("%d boards are sent it again at once", n)
 	}
 	now = now.Add(unansweredFor)
-	p.remind()
+	if n := p.remind(); n != 2 {
+		t.Errorf("%d boards are sent it again, want 2", n)
+	}
+	for i := range sendWorkers {
+		for sn := range p.sender.take(i) {
+			p.sendPending(p.lookup(sn))
+		}
+	}
+	slices.Sort(b.sent)
 	if got := strings.Join(b.sent, ", "); got != "265e1040-00000001 apply, 265e1040-00000006 cancel" {
 		t.Errorf("sent again: %q", got)
 	}
