@@ -52,6 +52,7 @@ test: build models ## run all tests, the race detector on for the pure Go part
 	@$(if $(VISION),echo "test: packages with OpenCV"; $(OPENCV) $(GO) test -tags=customenv -timeout 15m $$($(with_gocv)))
 
 bench: build models ## run the benchmarks of the hot paths
+	@$(if $(SETUP),$(GO) run ./vision/models/setup --dir $(MODELS) --bench)
 	@$(GO) test -run '^$$' -bench . -benchmem $$($(pure_go)) | grep -v '^ok\|no test files\|^PASS'
 	@$(if $(VISION),$(OPENCV) $(GO) test -tags=customenv -run '^$$' -bench . -benchmem $$($(with_gocv)) | grep -v '^ok\|no test files\|^PASS')
 

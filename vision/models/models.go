@@ -33,6 +33,8 @@ type Model struct {
 	Licence  string `json:"licence"`
 	Note     string `json:"note,omitempty"`
 	Adapt    *Adapt `json:"adapt,omitempty"`
+	// Bench marks a model that only the benchmarks need, to compare with.
+	Bench bool `json:"bench,omitempty"`
 }
 
 // Adapt says that the file is changed for OpenCV 4.6 (onnx.Adapt).
@@ -78,7 +80,7 @@ func (m Model) Check(dir string) error {
 	return nil
 }
 
-// Verify checks every model of the catalogue and returns the beginning of each
+// Verify checks every model of the catalogue that the programs need and returns the beginning of each
 // one's hash by name.
 func Verify(dir string) (map[string]string, error) {
 	all, err := Catalogue()
@@ -87,6 +89,9 @@ func Verify(dir string) (map[string]string, error) {
 	}
 	hashes := map[string]string{}
 	for _, m := range all {
+		if m.Bench {
+			continue
+		}
 		if err := m.Check(dir); err != nil && m.Embedded == "" {
 			return nil, fmt.Errorf("cannot use the models in %s (make models fetches them): %w", dir, err)
 		}

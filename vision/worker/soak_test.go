@@ -101,7 +101,7 @@ const (
 	markSize    = 8 // pixels of a bit's side
 )
 
-func newRoadside(t *testing.T) *roadside {
+func newRoadside(t testing.TB) *roadside {
 	r := &roadside{made: map[int]int64{}, out: gocv.NewMat()}
 	add := func(s scene, seed int) {
 		m, err := s.draw(uint64(seed))

@@ -25,21 +25,22 @@ const maxFile = 64 << 20 // of a model, in bytes
 
 func main() {
 	dir := flag.String("dir", "models", "directory that holds the model files")
+	bench := flag.Bool("bench", false, "also fetch what only the benchmarks need")
 	flag.Parse()
-	if err := run(*dir); err != nil {
+	if err := run(*dir, *bench); err != nil {
 		fmt.Fprintln(os.Stderr, "models:", err)
 		os.Exit(1)
 	}
 }
 
-func run(dir string) error {
+func run(dir string, bench bool) error {
 	all, err := models.Catalogue()
 	if err != nil {
 		return err
 	}
 	missing := map[string][]models.Model{} // by package@version
 	for _, m := range all {
-		if m.Embedded == "" && m.Check(dir) != nil {
+		if m.Embedded == "" && (bench || !m.Bench) && m.Check(dir) != nil {
 			missing[m.Package+"@"+m.Version] = append(missing[m.Package+"@"+m.Version], m)
 		}
 	}
