@@ -71,6 +71,8 @@ func Default() Config {
 		Delivery: Delivery{MaxBytesMiB: 256, MaxAge: Duration(30 * 24 * time.Hour), PictureQuotaMiB: 512,
 			EventsPerSecond: 20, Burst: 40},
 		Ports:       defaultPorts(),
+		Push:        defaultPush(),
+		Port8131:    defaultPort8131(),
 		Maintenance: defaultMaintenance(),
 	}
 }

@@ -24,3 +24,28 @@ func TestPortsAreChecked(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestPushIsChecked(t *testing.T) {
+	for text, pointer := range map[string]string{
+		`{"push":{"servers":["192.0.2.1:80"]}}`:                                         "/push/servers/0",
+		`{"push":{"servers":["http://a:1","ftp://b"]}}`:                                 "/push/servers/1",
+		`{"push":{"servers":["http://user:word@a:1"]}}`:                                 "/push/servers/0",
+		`{"push":{"servers":["http://a:1/x"]}}`:                                         "/push/servers/0",
+		`{"push":{"servers":["http://a:1","http://a:1"]}}`:                              "/push/servers/1",
+		`{"push":{"servers":["http://a","http://b","http://c","http://d","http://e"]}}`: "/push/servers",
+		`{"push":{"results":"plate.php"}}`:                                              "/push/results",
+		`{"push":{"register":""}}`:                                                      "/push/register",
+		`{"push":{"allow":["reboot"]}}`:                                                 "/push/allow/0",
+		`{"push":{"offline":9001}}`:                                                     "/push/offline",
+		`{"port8131":{"connections":0}}`:                                                "/port8131/connections",
+	} {
+		_, err := Parse([]byte(text))
+		e, ok := err.(*ParamError)
+		if !ok || e.Pointer != pointer {
+			t.Errorf("%s: %v, want %s", text, err, pointer)
+		}
+	}
+	if d := Default(); len(d.Push.Servers) != 0 || len(d.Push.Allow) != 0 || d.Port8131.Listen != "" || len(d.Port8131.Allow) != 0 || d.Ports.SetTime || len(d.Ports.Reboot) != 0 {
+		t.Error("something that a client may do is allowed by default")
+	}
+}

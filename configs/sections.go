@@ -41,6 +41,10 @@ type Config struct {
 	Delivery Delivery `json:"delivery" doc:"the outbox and what leaves it"`
 	// Ports are serial ports, inputs and speaker.
 	Ports Ports `json:"ports" doc:"serial ports, inputs and speaker, and what clients may do to the board itself"`
+	// Push is the vendor's HTTP push.
+	Push Push `json:"push" doc:"the vendor's HTTP push, a channel beside MQTT"`
+	// Port8131 is the vendor's TCP protocol.
+	Port8131 Port8131 `json:"port8131" doc:"the vendor's TCP protocol, with the board as the server"`
 	// Maintenance is when changes may be applied.
 	Maintenance Maintenance `json:"maintenance" doc:"when changes may be applied"`
 }
