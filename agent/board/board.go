@@ -47,6 +47,7 @@ type Board struct {
 	lock     *os.File
 
 	periphery
+	channels
 
 	commands chan inbound
 	results  chan decided            // from the hot path to the outbox
@@ -133,6 +134,9 @@ func (b *Board) openParts(c configs.Config, o Options) (err error) {
 		return err
 	}
 	b.state.cleared = b.engine.Cleared
+	if err := b.openChannels(c, o.Dir); err != nil {
+		return err
+	}
 	return b.openPeriphery(c.Ports)
 }
 
@@ -184,6 +188,7 @@ func monotonic() int64 {
 // Close closes what Open opened.
 func (b *Board) Close() {
 	b.closePeriphery()
+	b.closeChannels()
 	b.openings.close()
 	if b.engine != nil {
 		b.engine.Close()
@@ -264,6 +269,11 @@ func (b *Board) store(ctx context.Context) {
 // no broker is configured, there is nobody whose event it would be, and whoever
 // binds the board later has no right to see who came by before: it is not kept.
 func (b *Board) storeOne(d decided) {
+	var vendors wire.IVSResult
+	if vendorResult(d.result) {
+		vendors = b.message(d)
+		b.tellChannels(d, vendors)
+	}
 	account := b.account()
 	if account == 0 && b.config().MQTT.Broker == "" {
 		return
@@ -290,10 +300,8 @@ func (b *Board) storeOne(d decided) {
 	if len(d.result.Crop) > 0 {
 		pictures["small_image_content"] = d.result.Crop
 	}
-	// Faces have a message of our own; a result of faces alone is nothing for
-	// the vendor's clients.
-	if len(d.result.Plates) > 0 || len(d.result.Faces) == 0 {
-		b.put(d, wire.NameIVSResult, b.message(d), account, pictures)
+	if vendorResult(d.result) {
+		b.put(d, wire.NameIVSResult, vendors, account, pictures)
 		pictures = nil
 	}
 	for i := range d.decision.Faces[:min(len(d.decision.Faces), maxFaces)] {
@@ -341,7 +349,7 @@ func (b *Board) message(d decided) wire.IVSResult {
 	for _, p := range d.result.Plates {
 		r.AddPlate(license(p), percent(p.Score), p.ColorType, p.Type, wire.Rect{Left: p.Box.Left, Top: p.Box.Top, Right: p.Box.Left + p.Box.Width, Bottom: p.Box.Top + p.Box.Height})
 	}
-	r.TriggerType, r.Direction, r.PlateID = triggerType(d.result), d.result.Direction, int64(d.result.Seq)
+	r.TriggerType, r.Direction, r.PlateID = triggerType(d.result), d.result.Direction, b.plateIDs.of(d.result, d.at)
 	r.TimeUsed, r.RecordID = int(time.Since(d.at).Microseconds()), r.PlateID
 	r.UniqueID = fmt.Sprintf("%s_%d", b.state.SN(), d.at.UnixMilli())
 	r.BeginTime, r.EndTime = around(d, d.result.BeginMonoNS), around(d, d.result.EndMonoNS)

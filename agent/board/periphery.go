@@ -139,6 +139,12 @@ func bit(b bool) int {
 // tellInput reports an input's change.
 func (b *Board) tellInput(n, value int) {
 	m := wire.NewGPIOIn(b.state.SN(), b.config().Device.Name, localIP(), n, value)
+	if b.push != nil {
+		b.push.Input(m)
+	}
+	if b.tcp != nil {
+		b.tcp.Input(n, value)
+	}
 	b.report(wire.NameGPIOIn, wire.Body{Body: m})
 }
 
@@ -146,6 +152,12 @@ func (b *Board) tellInput(n, value int) {
 // no event: while nobody is connected it is dropped, as a wire would.
 func (b *Board) received(channel int, data []byte) {
 	m := wire.NewSerialUp(b.state.SN(), b.config().Device.Name, localIP(), channel, data)
+	if b.push != nil {
+		b.push.Received(m)
+	}
+	if b.tcp != nil {
+		b.tcp.Received(channel, data)
+	}
 	b.publishLive(wire.NameSerialData, wire.Body{Body: m})
 }
 

@@ -84,6 +84,7 @@ func (b *Board) Run(ctx context.Context) error {
 	wait.Go(func() { b.store(ctx) })
 	wait.Go(func() { b.obey(ctx) })
 	wait.Go(func() { b.watchPeriphery(ctx) })
+	wait.Go(func() { b.runChannels(ctx) })
 	wait.Go(func() { b.connect(ctx) })
 	var err error
 	select {
