@@ -39,6 +39,8 @@ const usage = `gatehouse-cloud: the reference cloud of Gatehouse / 参考云平�
                                    what has arrived of a board's events, and what has not / 事件统计
   gatehouse-cloud account add USERNAME [--data DIR]
                                    make an account; prints its AccessKey / 新建账户
+  gatehouse-cloud fleet [--boards N] [--broker embedded|mosquitto|tcp://HOST:PORT] …
+                                   try a cloud with simulated boards / 模拟设备群
   gatehouse-cloud version
 
 The first start makes the account "admin" and writes its AccessKey into
@@ -67,6 +69,8 @@ func command(ctx context.Context, args []string, out io.Writer) error {
 	case "version":
 		fmt.Fprintln(out, version)
 		return nil
+	case "fleet":
+		return simulate(ctx, args[1:], out)
 	case "device", "account":
 		return administer(ctx, args, out)
 	}
