@@ -153,6 +153,15 @@ func TestChanges(t *testing.T) {
 		t.Errorf("the config in force:\n%s", out)
 	}
 	noDrift()
+	// From here on the board takes signed changes only, and the cloud signs them.
+	a.call(http.MethodPut, "/policy", map[string]bool{"sign_config": true, "sign_whitelist": true}, nil)
+	until(t, "the board's word that it has the policy", func() bool {
+		var d struct {
+			Revision int `json:"policy_revision"`
+		}
+		a.call(http.MethodGet, "/devices/"+sn, nil, &d)
+		return d.Revision == 1
+	})
 	bad := a.create("configs", `{"mode":"merge","config":{"gate":{"plate_tolerance":9}}}`, to)
 	a.until("configs", bad.ID, "the refusal of a config", func(c changed) bool { return c.Counts["failed"] == 1 })
 	if r := a.results("configs", bad.ID)[sn]; r.ErrorCode != int(errcode.ParamsError) || !strings.Contains(r.ErrorMessage, "/gate/plate_tolerance") {
@@ -182,6 +191,8 @@ func TestChanges(t *testing.T) {
 	}
 	a.call(http.MethodPut, "/whitelists/"+other.ID+"/cancel", nil, nil)
 	a.until("whitelists", other.ID, "the cancel", func(c changed) bool { return c.Counts["cancelled"] == 1 })
+
+	a.call(http.MethodPost, "/policy/keys", nil, nil) // a rotation: the delta is signed by the new key
 
 	// The car before the camera is let in by a delta, which lists a plate that
 	// it was read for but one confusable character. It comes last: a barrier that

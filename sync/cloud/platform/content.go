@@ -154,6 +154,8 @@ func (p *Platform) storeFile(w http.ResponseWriter, r *http.Request) (uploaded, 
 	if err != nil {
 		return uploaded{}, err
 	}
+	p.contents.RLock()
+	defer p.contents.RUnlock()
 	f := uploaded{Digest: "sha256:" + hex.EncodeToString(digest.Sum(nil)), Length: n, CreateTime: p.o.Now().Unix()}
 	if err := temporary.Sync(); err != nil {
 		return uploaded{}, err
@@ -211,6 +213,8 @@ func (p *Platform) serveContent(w http.ResponseWriter, r *http.Request) {
 
 // sweepContents removes uploads and contents that no change refers to any more.
 func (p *Platform) sweepContents() error {
+	p.contents.Lock()
+	defer p.contents.Unlock()
 	used := map[string]bool{}
 	err := p.db.Update(func(tx *bolt.Tx) error {
 		err := each(p, tx, changesBucket, func(_ string, c change) error {

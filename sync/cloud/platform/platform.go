@@ -36,6 +36,9 @@ type Platform struct {
 
 	sender     *sender
 	addressKey []byte // signs the addresses of contents
+	// contents is held for reading while a content has no change yet that
+	// refers to it, and for writing while unused ones are removed.
+	contents sync.RWMutex
 
 	mu   sync.Mutex
 	conn publisher // nil while the broker is not reached

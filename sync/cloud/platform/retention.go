@@ -26,6 +26,9 @@ func (p *Platform) retain(ctx context.Context) {
 	tick := time.NewTicker(10 * time.Minute)
 	defer tick.Stop()
 	for {
+		if err := p.pruneChanges(); err != nil {
+			p.o.Log.Error("old changes could not be removed", "err", err)
+		}
 		for more := true; more && ctx.Err() == nil; {
 			n, err := p.prune()
 			if err != nil {

@@ -2,6 +2,8 @@ package platform
 
 import (
 	"encoding/json"
+	"errors"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -111,5 +113,45 @@ func TestTake(t *testing.T) {
 		if got.label() != c.want {
 			t.Errorf("%s: %s, want %s", name, got.label(), c.want)
 		}
+	}
+}
+
+// Old changes go with their contents; one that a board still owes an answer to stays.
+func TestPruneChanges(t *testing.T) {
+	now := time.Unix(1_800_000_000, 0)
+	p, err := Open(t.TempDir(), Options{Now: func() time.Time { return now }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	long := now.Add(-2 * keepChanges).Unix()
+	for _, c := range []struct {
+		id, digest, state string
+		created           int64
+	}{{"old", "sha256:a", "used", long}, {"owing", "sha256:b", statePending, long}, {"new", "sha256:c", "used", now.Unix()}, {"shares", "sha256:c", "used", long}} {
+		err := p.db.Update(func(tx *bolt.Tx) error {
+			v := &change{ID: c.id, Kind: "config", Digest: c.digest, CreateTime: c.created}
+			return errors.Join(saveTarget(tx, v, nil, target{ChangeID: c.id, SN: "265e1040-00000001", State: c.state, Want: "stage"}), saveChange(tx, v))
+		})
+		if err := errors.Join(err, os.WriteFile(p.contentPath(c.digest), nil, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.pruneChanges(); err != nil {
+		t.Fatal(err)
+	}
+	var left []string
+	err = p.db.View(func(tx *bolt.Tx) error {
+		return each(p, tx, changesBucket, func(id string, _ change) error {
+			left = append(left, id)
+			if _, err := os.Stat(p.contentPath("sha256:c")); err != nil {
+				return err
+			}
+			return nil
+		})
+	})
+	_, gone := os.Stat(p.contentPath("sha256:a"))
+	if err != nil || strings.Join(left, " ") != "new owing" || !errors.Is(gone, os.ErrNotExist) {
+		t.Errorf("%v are left, %v %v", left, err, gone)
 	}
 }
