@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,10 @@ import (
 
 func TestMain(m *testing.M) {
 	store.RunCheckIfAsked()
+	if os.Getenv(fakeVisionEnv) != "" {
+		fakeVision()
+		return
+	}
 	goleak.VerifyTestMain(m)
 }
 
