@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -184,6 +185,39 @@ func auditList(ctx context.Context, o options, _ io.Reader, out io.Writer) error
 	}
 	if len(list) == 0 && !o.json {
 		fmt.Fprintln(out, "nothing was refused / 无记录")
+	}
+	return nil
+}
+
+// rows prints rows of the whitelist.
+func rows(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
+	if len(o.args) > 1 {
+		return errors.New("whitelist takes a part of a plate, or nothing; see gatehouse --help")
+	}
+	var found struct {
+		Total   int                    `json:"total_count"`
+		Records []wire.WhitelistRecord `json:"dldb_rec"`
+	}
+	if err := board.Ask(ctx, o.state, "GET", "/whitelist?plate="+url.QueryEscape(strings.Join(o.args, "")), nil, &found); err != nil {
+		return err
+	}
+	for _, r := range found.Records {
+		text, err := json.Marshal(r)
+		if err != nil {
+			return err
+		}
+		if o.json {
+			fmt.Fprintln(out, string(text))
+			continue
+		}
+		mark := map[bool]string{true: "listed", false: "suspended"}[r.Enable == 1]
+		if r.NeedAlarm == 1 {
+			mark = "black list"
+		}
+		fmt.Fprintf(out, "%s  %s  %s %s %s\n", r.Plate, mark, r.EnableTime, r.OverdueTime, r.VehicleComment)
+	}
+	if !o.json {
+		fmt.Fprintf(out, "%d of %d rows / 条\n", len(found.Records), found.Total)
 	}
 	return nil
 }

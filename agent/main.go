@@ -45,6 +45,8 @@ const usage = `gatehouse: the agent on a camera board at a gate / 道口相机�
   gatehouse face remove NAME    take somebody out / 删除人脸
   gatehouse config show|diff [FILE]|validate FILE|schema
                                 the config in force, what differs, checks, JSON Schema / 配置
+  gatehouse whitelist [PLATE] [--json]
+                                rows whose plate contains the text / 白名单
   gatehouse changes [--json]    configs, whitelists and upgrades, and how they stand / 变更
   gatehouse audit [--json]      what was refused, keys and policy / 审计
   gatehouse doctor              find out what is wrong, with the way out / 自检
@@ -85,7 +87,7 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	}
 	run, ok := map[string]func(context.Context, options, io.Reader, io.Writer) error{
 		"run": runAgent, "status": status, "identity": identity, "bind": bind, "unbind": unbind, "events": events, "demo": show,
-		"face": face, "config": config, "audit": auditList, "changes": changes, "doctor": doctor,
+		"face": face, "config": config, "audit": auditList, "changes": changes, "whitelist": rows, "doctor": doctor,
 		"version": func(_ context.Context, _ options, _ io.Reader, out io.Writer) error {
 			_, err := fmt.Fprintln(out, version)
 			return err
@@ -106,7 +108,7 @@ func flags(name string, args []string) (o options, err error) {
 	f.StringVar(&o.config, "config", "", "config file; empty: the defaults")
 	f.StringVar(&o.state, "state", "gatehouse-state", "state directory")
 	switch name {
-	case "status", "identity", "events", "face", "config", "audit", "changes":
+	case "status", "identity", "events", "face", "config", "audit", "changes", "whitelist":
 		f.BoolVar(&o.json, "json", false, "print JSON")
 	case "bind", "unbind":
 		f.StringVar(&o.cloud, "cloud", "", "address of the cloud's HTTP API, e.g. https://cloud.example")
@@ -129,7 +131,7 @@ func flags(name string, args []string) (o options, err error) {
 		}
 		o.args, args = append(o.args, f.Arg(0)), f.Args()[1:]
 	}
-	if len(o.args) > 0 && name != "face" && name != "config" {
+	if len(o.args) > 0 && name != "face" && name != "config" && name != "whitelist" {
 		return o, fmt.Errorf("unknown argument %q; see gatehouse --help", o.args[0])
 	}
 	if (name == "bind" || name == "unbind") && (o.cloud == "" || o.key == "") {

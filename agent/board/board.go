@@ -25,6 +25,7 @@ import (
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/outbox"
 	"gatehouse/sync/session"
+	"gatehouse/sync/store"
 	"gatehouse/sync/wire"
 	"gatehouse/vision/link"
 )
@@ -77,8 +78,23 @@ func Open(c configs.Config, dir, program, version string, log *slog.Logger) (*Bo
 	return OpenBoard(Options{Config: c, Dir: dir, Program: program, Version: version, Log: log})
 }
 
-// OpenBoard opens a board.
-func OpenBoard(o Options) (opened *Board, err error) {
+// OpenBoard opens a board. A state database that passed its check and cannot be
+// used all the same is set aside, so that the board comes up.
+func OpenBoard(o Options) (*Board, error) {
+	b, err := openBoard(o, "")
+	if !store.Unusable(err) {
+		return b, err
+	}
+	aside, asideErr := store.SetAside(filepath.Join(o.Dir, "state.db"))
+	if asideErr != nil {
+		return nil, errors.Join(err, asideErr)
+	}
+	o.Log.Error("the state database cannot be used and is set aside", "aside", aside, "err", err)
+	return openBoard(o, aside)
+}
+
+// openBoard opens a board whose state database was set aside as aside, or not ("").
+func openBoard(o Options, aside string) (opened *Board, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the state directory: %w", err)
 	}
@@ -95,8 +111,14 @@ func OpenBoard(o Options) (opened *Board, err error) {
 	if b.state, err = OpenState(o.Dir, o.Config.Device.SN, o.Log); err != nil {
 		return nil, err
 	}
-	if b.settings, err = settings.Open(b.state.db, o.Config, o.Candidate, settings.Options{Dir: o.Dir, SN: b.state.SN(),
-		Sign: b.state.identity.Keys.Sign, Quarantined: b.state.Quarantined, Log: o.Log}); err != nil {
+	if aside != "" {
+		b.state.setAside(aside)
+	}
+	if err = store.Guard(func() (err error) {
+		b.settings, err = settings.Open(b.state.db, o.Config, o.Candidate, settings.Options{Dir: o.Dir, SN: b.state.SN(),
+			Sign: b.state.identity.Keys.Sign, Quarantined: b.state.Quarantined, Log: o.Log})
+		return err
+	}); err != nil {
 		return nil, err
 	}
 	if b.openings, b.left, err = openOpenings(filepath.Join(o.Dir, "openings"), o.Log); err != nil {
@@ -128,9 +150,7 @@ func (b *Board) openParts(c configs.Config, o Options) (err error) {
 	b.vision = supervise.New(supervise.Options{
 		Program: o.Program, Args: []string{"run"}, Task: visionTask(c),
 		OnResult: b.onResult, OnFault: func(f link.Fault) { o.Log.Error("vision reports a fault", "code", f.Code, "message", f.Message) }, Log: o.Log})
-	b.engine, err = change.New(b.state.db, []change.Kind{b.state.Whitelist.Kind(), b.settings.Kind(b)}, b.reportChange, change.Options{
-		Dir: filepath.Join(o.Dir, "changes"), Hold: b.hold, Window: b.window, Trust: b.trust, Log: o.Log})
-	if err != nil {
+	if err = store.Guard(func() error { return b.openChanges(o) }); err != nil {
 		return err
 	}
 	b.state.cleared = b.engine.Cleared
@@ -138,6 +158,13 @@ func (b *Board) openParts(c configs.Config, o Options) (err error) {
 		return err
 	}
 	return b.openPeriphery(c.Ports)
+}
+
+// openChanges opens the engine of changes and finishes what was interrupted.
+func (b *Board) openChanges(o Options) (err error) {
+	b.engine, err = change.New(b.state.db, []change.Kind{b.state.Whitelist.Kind(), b.settings.Kind(b)}, b.reportChange, change.Options{
+		Dir: filepath.Join(o.Dir, "changes"), Hold: b.hold, Window: b.window, Trust: b.trust, Log: o.Log})
+	return err
 }
 
 // newBarrier makes the driver that the config names.

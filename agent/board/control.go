@@ -144,6 +144,7 @@ func (b *Board) Serve(ctx context.Context, dir string) error {
 		answer(w, nil, err)
 	})
 	b.serveFaces(mux)
+	b.serveRows(mux)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
 	stopped := context.AfterFunc(ctx, func() { server.Close() })
 	defer stopped()

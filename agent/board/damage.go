@@ -3,6 +3,7 @@ package board
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"path/filepath"
 	"strings"
 	"time"
@@ -20,14 +21,19 @@ import (
 func (b *Board) reportDamages() {
 	state := strings.Join(b.state.Damages(), "; ")
 	if n := b.state.Whitelist.Damaged(); n > 0 {
-		state = strings.TrimPrefix(state+"; rows of the whitelist were damaged and do not count", "; ")
+		state = strings.TrimPrefix(state+"; rows of the whitelist were damaged or are missing, and do not count", "; ")
 	}
 	if b.state.Quarantined != "" {
 		state += "; whitelist, faces and staged changes are gone until the cloud sends them again"
 	}
 	events := ""
-	if q := b.outbox.Stats().Quarantined; q != "" {
-		events = "the database of events was damaged and set aside as " + filepath.Base(q) + "; what waited in it is lost"
+	switch s := b.outbox.Stats(); {
+	case s.Quarantined != "":
+		events = "the database of events was damaged and set aside as " + filepath.Base(s.Quarantined) + "; what waited in it is lost"
+	case s.Damaged > 0:
+		events = fmt.Sprintf("%d stored events were damaged; gaps stand in their place", s.Damaged)
+	case s.Doubtful:
+		events = "one of the two heads of the database of events was damaged, and the last events before may be missing"
 	}
 	for _, f := range []struct{ component, what string }{{"state", state}, {"config", b.settings.Restored()}, {"events", events}} {
 		if f.what != "" {

@@ -109,7 +109,7 @@ func (s *State) identify(tx *bolt.Tx, sn string) error {
 		s.damage(fileErr.Error() + ", and the database does not know the board either: it has a new identity")
 	}
 	if found && sn != "" && sn != s.identity.SN {
-		return fmt.Errorf("/device/sn is %s in the config, but this state belongs to %s; use another --state", sn, s.identity.SN)
+		return fmt.Errorf("%w: /device/sn is %s in the config, but this state belongs to %s; use another --state", store.ErrForeign, sn, s.identity.SN)
 	}
 	if !found {
 		if s.identity, err = newIdentity(sn); err != nil {

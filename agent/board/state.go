@@ -82,15 +82,14 @@ func OpenState(dir, sn string, log *slog.Logger) (*State, error) {
 	tidy(dir)
 	path := filepath.Join(dir, "state.db")
 	s, err := openState(dir, path, sn, log)
-	if errors.Is(err, errUnusable) {
+	if store.Unusable(err) {
 		aside, asideErr := store.SetAside(path)
 		if asideErr != nil {
 			return nil, errors.Join(err, asideErr)
 		}
 		log.Error("the state database cannot be used and is set aside", "aside", aside, "err", err)
 		if s, err = openState(dir, path, sn, log); err == nil {
-			s.Quarantined = aside
-			s.damage("the state database was damaged and set aside as " + filepath.Base(aside))
+			s.setAside(aside)
 		}
 	}
 	if err != nil {
@@ -99,28 +98,35 @@ func OpenState(dir, sn string, log *slog.Logger) (*State, error) {
 	return s, nil
 }
 
-// errUnusable is a database that passed its check and cannot be used all the same.
-var errUnusable = errors.New("the database is damaged")
-
 func openState(dir, path, sn string, log *slog.Logger) (s *State, err error) {
 	db, err := store.Open(path, store.Options{Log: log})
 	if err != nil {
 		return nil, err
 	}
 	s = &State{db: db, dir: dir, log: log, Quarantined: db.Quarantined}
-	defer func() {
-		if p := recover(); p != nil { // bbolt panics where a page is not what it should be
-			err = fmt.Errorf("%w: %v", errUnusable, p)
-		}
-		if err != nil {
-			db.Close()
-			s = nil
-		}
-	}()
-	if s.Quarantined != "" {
-		s.damage("the state database was damaged and set aside as " + filepath.Base(s.Quarantined))
+	if err := store.Guard(func() error { return s.load(sn) }); err != nil {
+		db.Close()
+		return nil, err
 	}
-	err = db.Update(func(tx *bolt.Tx) error {
+	return s, nil
+}
+
+// setAside notes where a damaged database is.
+func (s *State) setAside(path string) {
+	s.Quarantined = path
+	s.damage("the state database was damaged and set aside as " + filepath.Base(path))
+}
+
+// load reads what is in the database, and makes what is not there yet.
+func (s *State) load(sn string) error {
+	db := s.db
+	if s.Quarantined != "" {
+		s.setAside(s.Quarantined)
+	}
+	if db.Doubtful {
+		s.damage("one of the state database's two heads was damaged, and the last change may be missing")
+	}
+	err := db.Update(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(boardBucket)
 		if err != nil {
 			return err
@@ -135,18 +141,15 @@ func openState(dir, path, sn string, log *slog.Logger) (s *State, err error) {
 		return nil
 	})
 	if err == nil {
-		s.Whitelist, err = whitelist.Open(db, time.Local, log)
+		s.Whitelist, err = whitelist.Open(db, time.Local, s.log)
 	}
 	if err == nil {
-		s.Faces, err = faces.Open(db, log)
+		s.Faces, err = faces.Open(db, s.log)
 	}
 	if err == nil {
 		err = s.keep()
 	}
-	if errors.Is(err, store.ErrDamaged) {
-		err = fmt.Errorf("%w: %w", errUnusable, err)
-	}
-	return s, err
+	return err
 }
 
 // lostBinding replaces a damaged record of the binding by what the file says.

@@ -61,7 +61,7 @@ type outcome struct {
 }
 
 // openSite starts a cloud of its own.
-func openSite(t testing.TB) *site.Site {
+func openSite(t testing.TB) (*site.Site, *site.Process) {
 	t.Helper()
 	s, err := site.Open(t.TempDir(), programs(t))
 	if err != nil {
@@ -75,7 +75,7 @@ func openSite(t testing.TB) *site.Site {
 		cloud.Kill()
 		http.DefaultClient.CloseIdleConnections()
 	})
-	return s
+	return s, cloud
 }
 
 // The real agent, killed at every fault point × kind × apply and cancel: no
@@ -105,7 +105,7 @@ func TestKilledAtEveryFaultPoint(t *testing.T) {
 		}
 	}
 	boards := 3
-	s := openSite(t)
+	s, _ := openSite(t)
 	table := make(map[trial]outcome)
 	var mu sync.Mutex
 	abreast(t, s, boards, 1, func(n int, r *rig) {
@@ -223,7 +223,7 @@ func TestKilledAtRandomMoments(t *testing.T) {
 	seed := uint64(setting("SEED", int(time.Now().UnixNano()&0xffff)))
 	t.Logf("SEED=%d", seed)
 	boards := 3
-	s := openSite(t)
+	s, _ := openSite(t)
 	abreast(t, s, boards, seed, func(n int, r *rig) {
 		for i := n; i < kills && !r.t.Failed(); i += boards {
 			r.killedSometime()

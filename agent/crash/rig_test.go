@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"io/fs"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -128,6 +129,7 @@ func (r *rig) start(point string) {
 }
 
 type status struct {
+	SN     string `json:"sn"`
 	Outbox struct {
 		Boot    string `json:"boot"`
 		LastSeq uint64 `json:"last_seq"`
@@ -190,7 +192,7 @@ func (r *rig) content(kind, point string) (text, name, digest string) {
 	switch {
 	case point == "change.content.written" || point == "" && r.n%3 == 1:
 		padding = change.InlineMax // within the command, and into a file
-	case point == "change.fetched" || point == "whitelist.batch" || point == "" && r.n%3 == 2:
+	case point == "change.fetched" || strings.HasPrefix(point, "whitelist.") || point == "" && r.n%3 == 2:
 		n = 3000 // by url
 	}
 	rows := make([]string, n)
@@ -372,4 +374,17 @@ func (r *rig) drained() (events int) {
 		}
 	}
 	return len(have)
+}
+
+// onlyFiles hides what cannot be copied: the agent's socket.
+type onlyFiles struct{ fs.FS }
+
+func (f onlyFiles) ReadDir(name string) (list []fs.DirEntry, err error) {
+	entries, err := fs.ReadDir(f.FS, name)
+	for _, e := range entries {
+		if e.IsDir() || e.Type().IsRegular() {
+			list = append(list, e)
+		}
+	}
+	return list, err
 }

@@ -144,6 +144,8 @@ type Stats struct {
 	// BytesPerEvent is BytesWritten without pictures over Written.
 	BytesPerEvent int64  `json:"bytes_per_event"`
 	Quarantined   string `json:"quarantined,omitempty"`
+	Damaged       int    `json:"damaged,omitempty"`  // records found damaged at the start; gaps stand in their place, where their names could be read
+	Doubtful      bool   `json:"doubtful,omitempty"` // the last events before the start may be missing
 
 	pictureBytesWritten int64
 }
@@ -151,20 +153,39 @@ type Stats struct {
 // ErrClosed is a Put after Close.
 var ErrClosed = errors.New("the outbox is closed")
 
-// Open opens the outbox at path and begins a new boot.
+// Open opens the outbox at path and begins a new boot. A database that passed
+// its check and cannot be used all the same is set aside: see Stats.
 func Open(path string, o Options) (*Outbox, error) {
 	setDefaults(&o)
 	if err := os.MkdirAll(uploadDir(o.PictureDir), 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the picture directory: %w", err)
 	}
+	b, err := openOnce(path, o)
+	if !store.Unusable(err) {
+		return b, err
+	}
+	aside, asideErr := store.SetAside(path)
+	if asideErr != nil {
+		return nil, errors.Join(err, asideErr)
+	}
+	o.Log.Error("the outbox cannot be used and is set aside", "aside", aside, "err", err)
+	if b, err = openOnce(path, o); err == nil {
+		b.mu.Lock()
+		b.stats.Quarantined = aside
+		b.mu.Unlock()
+	}
+	return b, err
+}
+
+func openOnce(path string, o Options) (opened *Outbox, err error) {
 	db, err := store.Open(path, store.Options{Bulk: true, MaxBytes: int(o.MaxBytes), Log: o.Log})
 	if err != nil {
 		return nil, err
 	}
 	b := &Outbox{db: db, path: path, o: o, begin: o.Now(), in: make(chan *pending, 256), noted: make(chan struct{}, 1),
 		closed: make(chan struct{}), ended: make(chan struct{}), changed: make(chan struct{}), moved: make(chan struct{})}
-	b.stats.Quarantined = db.Quarantined
-	if err := b.load(); err != nil {
+	b.stats.Quarantined, b.stats.Doubtful = db.Quarantined, db.Doubtful
+	if err := store.Guard(b.load); err != nil {
 		db.Close()
 		return nil, err
 	}
@@ -226,11 +247,13 @@ func (b *Outbox) load() error {
 		err := store.ForEach(tx.Bucket(eventsBucket), func(k, v []byte, err error) error {
 			id, ok := parseKey(k)
 			if !ok {
+				b.stats.Damaged++
 				return nil // a key no Put made; it stays, unread, until the rotation
 			}
 			stored, parseErr := parseRecord(id, v)
 			s := inSeries(id.boot)
 			if err != nil || parseErr != nil {
+				b.stats.Damaged++
 				damaged[id.boot] = append(damaged[id.boot], id.seq)
 				b.index.set(s, id.seq, slot{size: 1, priority: Result, flags: doomed})
 				return nil

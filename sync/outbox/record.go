@@ -117,8 +117,12 @@ func (k key) append(b []byte) []byte {
 
 func (k key) bytes() []byte { return k.append(make([]byte, 0, len(k.boot)+9)) }
 
+// maxBoot is longer than any name of a series that nextBoot makes; a longer one
+// comes from a damaged page.
+const maxBoot = 64
+
 func parseKey(b []byte) (key, bool) {
-	if len(b) < 10 || b[len(b)-9] != 0 {
+	if len(b) < 10 || len(b) > maxBoot+9 || b[len(b)-9] != 0 {
 		return key{}, false
 	}
 	return key{string(b[:len(b)-9]), binary.BigEndian.Uint64(b[len(b)-8:])}, true

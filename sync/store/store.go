@@ -50,6 +50,9 @@ type Options struct {
 // DB is an open database.
 type DB struct {
 	*bolt.DB // use View and Update of DB: they count and know of Rotate
+	// Doubtful says that one of the database's two heads was damaged: it is as
+	// it was after the last transaction, or after the one before.
+	Doubtful bool
 	// Quarantined is the path under which a damaged predecessor was set aside, or "".
 	Quarantined string
 
@@ -111,6 +114,9 @@ func Open(path string, o Options) (*DB, error) {
 			}
 			o.Log.Error("database is damaged and set aside", "path", path, "aside", aside, "reason", reason)
 			db.Quarantined = aside
+		} else if heads(path) == 1 {
+			o.Log.Error("one of the database's two heads is damaged; the last change may be missing", "path", path)
+			db.Doubtful = true
 		}
 	}
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
@@ -136,6 +142,35 @@ func Open(path string, o Options) (*DB, error) {
 	db.DB = opened
 	return db, nil
 }
+
+// errContent is a database whose content cannot be worked with.
+var errContent = errors.New("the database's content is damaged")
+
+// Guard calls f, which works with a database that was just opened, and gives
+// its error marked for Unusable, or the panic that bbolt ends in where a page is
+// not what it should be.
+func Guard(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errContent, p)
+		}
+	}()
+	if err = f(); err == nil {
+		return nil
+	}
+	var system syscall.Errno
+	if errors.As(err, &system) || errors.Is(err, bolterrors.ErrMaxSizeReached) || errors.Is(err, ErrForeign) {
+		return err // the disk is full, say: the content is not at fault
+	}
+	return fmt.Errorf("%w: %w", errContent, err)
+}
+
+// ErrForeign marks an error that says nothing against a database's content.
+var ErrForeign = errors.New("the database belongs to another")
+
+// Unusable reports whether an error of Guard speaks against the database's
+// content: it should be set aside, since the next start would end the same way.
+func Unusable(err error) bool { return errors.Is(err, errContent) }
 
 // keepAside is how many damaged databases are kept for whoever looks into it.
 const keepAside = 3
@@ -174,10 +209,16 @@ func Check(path string) error {
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), checkEnv+"="+path)
 	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return fmt.Errorf("%w: %.300s", err, out)
+	var exit *exec.ExitError
+	switch {
+	case err == nil:
+		return nil
+	case !errors.As(err, &exit):
+		return nil // it could not be started: nothing is known; the CRCs remain
+	case ctx.Err() == nil && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
+		return nil // somebody else ended it, for want of memory say
 	}
-	return nil
+	return fmt.Errorf("%w: %.300s", err, out)
 }
 
 // locked reports whether a process has the database open (bbolt holds a flock).

@@ -131,6 +131,10 @@ func (l *List) Reload() error {
 			return build.add(r, v, l.zone)
 		}, func(string) error { return nil })
 		s = build.snapshot(head.Version)
+		if head.Set != 0 && damaged == 0 && s.sum.String() != head.Digest {
+			l.log.Error("rows of the whitelist are missing: it is not the set that was put in force", "digest", s.sum.String(), "wanted", head.Digest)
+			damaged++
+		}
 		if err1 != nil {
 			return err1
 		}
