@@ -26,7 +26,8 @@ def frame(rng, image, quads, real):
     if real and len(quads) and rng.random() < .6:  # to a width that the net has to know
         quad = quads[rng.integers(len(quads))]
         wide = max(np.linalg.norm(quad[1] - quad[0]), 1)
-        k = np.clip(np.exp(rng.uniform(np.log(18), np.log(240))) / wide, fit * .45, max(fit * 4, .3))
+        k = np.exp(rng.uniform(np.log(18), np.log(240))) / wide
+        k = np.clip(k, fit * .45, max(fit * 4, .3))
     angle, stretch = np.radians(rng.normal(0, 3)), np.exp(rng.normal(0, .07))
     cos, sin = np.cos(angle), np.sin(angle)
     matrix = k * np.array([[stretch * cos, -sin], [stretch * sin, cos]])
@@ -68,7 +69,8 @@ def tint(rng, image):
     if rng.random() < .1:
         image = cv2.GaussianBlur(image, (0, 0), rng.uniform(.4, 1.4))
     if rng.random() < .2:
-        image = image + rng.standard_normal(image.shape[:2] + (1,)).astype(np.float32) * rng.uniform(1, 9)
+        noise = rng.standard_normal(image.shape[:2] + (1,), dtype=np.float32)
+        image = image + noise * rng.uniform(1, 9)
     return np.clip(image, 0, 255)
 
 
@@ -94,7 +96,8 @@ class Targets:
         dx, dy = CELL_X - middle[0], CELL_Y - middle[1]
         u = (dx * down[1] - dy * down[0]) / area   # where a cell lies on the plate, −½…½
         v = (-dx * along[1] + dy * along[0]) / area
-        if rows == IGNORE or not self.whole(quad, wide, high) or wide < LEAST or abs(area) / max(wide, high) < LEAST_HIGH:
+        small = wide < LEAST or abs(area) / max(wide, high) < LEAST_HIGH
+        if rows == IGNORE or small or not self.whole(quad, wide, high):
             self.asked[(np.abs(u) < .6) & (np.abs(v) < .7)] = 0
             i, j = (np.clip(middle[::-1] // STRIDE, 0, (GRID_H - 1, GRID_W - 1))).astype(int)
             self.asked[i, j] = 0
@@ -115,8 +118,8 @@ class Targets:
 
     @staticmethod
     def whole(quad, wide, high):
-        low = quad.min(0) > -np.float32([.06 * wide, .2 * high])
-        return low.all() and (quad.max(0) < np.float32([WIDTH + .06 * wide, HEIGHT + .2 * high])).all()
+        over = np.float32([.06 * wide, .2 * high])
+        return (quad.min(0) > -over).all() and (quad.max(0) < over + (WIDTH, HEIGHT)).all()
 
     def arrays(self):
         return self.centre, self.corners, self.weight, self.scale, self.asked, self.two
@@ -151,7 +154,8 @@ class Batches(torch.utils.data.IterableDataset):
             scene = self.scenes[rng.integers(len(self.scenes))]
             image, quads, rows = scene.image, scene.quads, scene.rows
         elif share < sum(self.shares):
-            image, quads, rows = self.pictures[rng.integers(len(self.pictures))], np.zeros((0, 4, 2), np.float32), []
+            image = self.pictures[rng.integers(len(self.pictures))]
+            quads, rows = np.zeros((0, 4, 2), np.float32), []
         else:
             shards = list(self.shards.values())
             shard = shards[rng.integers(len(shards))]

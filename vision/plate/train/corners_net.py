@@ -3,7 +3,7 @@
 Corners looks at the whole picture (512×288, or turned): per cell of 8×8 pixels a logit for a
 plate's centre, the offsets of its four corners from the cell's middle in cells, and logits for one
 and for two rows. Refiner looks closely at one proposal (128×64, the proposal grown 1.4×1.8 times):
-corrections of the corners in sixteenths … of the cut, a logit for plate, a logit for two rows.
+corrections of the corners in eighths of the cut's sides, a logit for plate, a logit for two rows.
 """
 
 import copy
@@ -67,7 +67,8 @@ class Refiner(nn.Module):
         self.features = nn.Sequential(
             block(3, 16, 3, 2), block(16, 24, 3, 2), block(24, 32), block(32, 48, 3, 2),
             block(48, 48), block(48, 64, 3, 2), block(64, 64), block(64, 32, 1))
-        self.answer = nn.Sequential(nn.Linear(32 * 4 * 8, 96), nn.ReLU(inplace=True), nn.Linear(96, 10))
+        self.answer = nn.Sequential(nn.Linear(32 * 4 * 8, 96), nn.ReLU(inplace=True),
+                                    nn.Linear(96, 10))
 
     def forward(self, x):
         return self.answer(self.features(x).flatten(1))
@@ -87,7 +88,8 @@ def warm(net, path, batch):
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             weight, bias = torch.from_numpy(next(weights)), torch.from_numpy(next(weights))
             if weight.shape != module.weight.shape:
-                raise ValueError(f'{path} has {tuple(weight.shape)} where {tuple(module.weight.shape)} belongs')
+                raise ValueError(f'{path} has {tuple(weight.shape)} where '
+                                 f'{tuple(module.weight.shape)} belongs')
             module.weight.data.copy_(weight)
             if module.bias is not None:
                 module.bias.data.copy_(bias)
@@ -127,8 +129,8 @@ def _ordered(model):
 def export(net, path, width, height):
     """Writes the net as ONNX, opset 11, with a fixed input."""
     net = copy.deepcopy(net).eval()
-    torch.onnx.export(net, torch.zeros(1, 3, height, width), path, opset_version=11, input_names=['x'],
-                      output_names=['y'], do_constant_folding=True)
+    torch.onnx.export(net, torch.zeros(1, 3, height, width), path, opset_version=11,
+                      input_names=['x'], output_names=['y'], do_constant_folding=True)
     model = onnx.load(path)
     graph, values = model.graph, {i.name: i for i in model.graph.initializer}
     # torch shares equal initializers through Identity nodes, which OpenCV 4.6 cannot read.

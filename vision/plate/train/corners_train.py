@@ -26,10 +26,10 @@ def losses(out, centre, corners, weight, scale, asked, two):
     free = -((1 - centre) ** 4) * p ** 2 * (1 - p).log() * (1 - peak) * asked
     of_centre = (found + free).sum() / peak.sum().clamp(min=4)
     error = (out[:, 1:9] - corners) / scale[:, None]
-    smooth = functional.smooth_l1_loss(error, torch.zeros_like(error), beta=.1, reduction='none').mean(1)
+    smooth = functional.smooth_l1_loss(error, torch.zeros_like(error), beta=.1, reduction='none')
     total = weight.sum().clamp(min=1)
     of_rows = functional.cross_entropy(out[:, 9:11], two, reduction='none')
-    return of_centre, (smooth * weight).sum() / total, (of_rows * weight).sum() / total
+    return of_centre, (smooth.mean(1) * weight).sum() / total, (of_rows * weight).sum() / total
 
 
 class Average:
@@ -50,7 +50,8 @@ class Average:
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--train', required=True)
     parser.add_argument('--pool', required=True)
     parser.add_argument('--warm', help='an earlier export to go on from')
@@ -65,7 +66,8 @@ def main():
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     data = Batches(args.pool, real_scenes(args.train), Pictures(args.train), (.28, .1), args.seed)
-    loader = iter(torch.utils.data.DataLoader(data, batch_size=args.batch, num_workers=1, prefetch_factor=4))
+    loader = iter(torch.utils.data.DataLoader(data, batch_size=args.batch, num_workers=1,
+                                              prefetch_factor=4))
     net = Corners()
     if args.warm:
         warm(net, args.warm, torch.cat([next(loader)[0] for _ in range(4)]))
@@ -77,7 +79,8 @@ def main():
     while time.time() - begin < args.minutes * 60:
         part = (time.time() - begin) / (args.minutes * 60)
         for group in steps.param_groups:
-            group['lr'] = args.rate * min(1, (n + 1) / 100) * (.5 + .5 * math.cos(math.pi * part) + .01)
+            fall = .5 + .5 * math.cos(math.pi * part) + .01
+            group['lr'] = args.rate * min(1, (n + 1) / 100) * fall
         image, *targets = next(loader)
         three = losses(net(image.contiguous(memory_format=torch.channels_last)), *targets)
         steps.zero_grad()
@@ -89,8 +92,9 @@ def main():
         now = np.array([v.item() for v in three])
         mean = now if mean is None else mean * .98 + now * .02
         if n % 50 == 0:
+            took = time.time() - begin
             print('%d steps, %.0f s, centre %.3f, corners %.4f, rows %.3f, %.1f pictures/s' %
-                  (n, time.time() - begin, *mean, n * args.batch / (time.time() - begin)), flush=True)
+                  (n, took, *mean, n * args.batch / took), flush=True)
         if time.time() - saved > 300:
             saved = time.time()
             export(average.net, os.path.join(args.out, 'corners.onnx'), WIDTH, HEIGHT)

@@ -56,8 +56,12 @@ def cut(image, quad):
         if x1 - x0 > 4 and y1 - y0 > 4:
             image = cv2.resize(image[y0:y1, x0:x1], None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
             small = matrix @ np.array([[1 / k, 0, x0], [0, 1 / k, y0], [0, 0, 1.]])
-            return cv2.warpPerspective(image, small, (CUT_W, CUT_H), borderMode=cv2.BORDER_REPLICATE), matrix
-    return cv2.warpPerspective(image, matrix, (CUT_W, CUT_H), borderMode=cv2.BORDER_REPLICATE), matrix
+            return _warp(image, small), matrix
+    return _warp(image, matrix), matrix
+
+
+def _warp(image, matrix):
+    return cv2.warpPerspective(image, matrix, (CUT_W, CUT_H), borderMode=cv2.BORDER_REPLICATE)
 
 
 class Detector:

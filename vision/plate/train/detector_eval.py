@@ -4,7 +4,8 @@ them was trained on here, the real scenes seen from far, and rendered scenes by 
 Per group: plates; share found with an IoU of .5 and of .7; mean and median distance of the corners
 in plate heights; share whose rows are told right. Then the false plates, and the time a picture.
 
-usage: detector_eval.py --train ../shared/train [--fresh POOL] NAME=CORNERS[,REFINER[,WIDTHxHEIGHT]] ...
+usage: detector_eval.py --train ../shared/train [--fresh POOL]
+                        NAME=CORNERS[,REFINER[,WIDTHxHEIGHT]] ...
 """
 
 import argparse
@@ -52,7 +53,8 @@ def judge(found, scene):
         elif best < 0 or ious[best] < .5 or rows == BOX:
             outcomes.append(Outcome(ious[best] if ious else 0, None, None))
         else:
-            outcomes.append(Outcome(ious[best], corner_error(found[best][0], quad), found[best][2] == rows))
+            error = corner_error(found[best][0], quad)
+            outcomes.append(Outcome(ious[best], error, found[best][2] == rows))
     return outcomes, len(found) - len(used)
 
 
@@ -130,8 +132,9 @@ class Tally:
                 line += f' {np.mean(errors):.3f} {np.median(errors):.3f} {right:.3f}'
             yield line
         for name, false in self.false.items():
-            yield (f'{name + ":":32} {sum(false)} false plates on {sum(f > 0 for f in false)} of {len(false)} '
-                   f'pictures, {np.median(self.took[name]):.1f} ms a picture')
+            some = sum(f > 0 for f in false)
+            yield (f'{name + ":":32} {sum(false)} false plates on {some} of {len(false)} pictures, '
+                   f'{np.median(self.took[name]):.1f} ms a picture')
 
 
 def detector_of(text):
@@ -144,15 +147,17 @@ def detector_of(text):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--train', required=True)
-    parser.add_argument('--fresh', help='a pool of rendered scenes with a seed that was not trained on')
+    parser.add_argument('--fresh', help='a pool of scenes.py --held')
     parser.add_argument('--most', type=int, default=1000, help='rendered scenes')
     parser.add_argument('nets', nargs='+')
     args = parser.parse_args()
     cv2.setNumThreads(1)
     held = [s for s in real_scenes(args.train) if s.held]
     mainland = [s for s in held if s.source.startswith('plates_cn')]
+    abroad = [s for s in held if not s.source.startswith('plates_cn')]
     plain = Pictures(args.train, ('train', 'study')).held
     rng = np.random.default_rng(7)
     distant = [far(s, plain[rng.integers(len(plain))], rng) for s in mainland if s.exact]
@@ -162,7 +167,7 @@ def main():
     for name, detector in map(detector_of, args.nets):
         tally = Tally()
         tally.run(detector, 'mainland, real', mainland)
-        tally.run(detector, 'abroad, real', [s for s in held if not s.source.startswith('plates_cn')])
+        tally.run(detector, 'abroad, real', abroad)
         tally.run(detector, 'mainland, real, far', distant)
         tally.run(detector, 'rendered', fresh, groups)
         tally.run(detector, 'no plates', [Scene(p, np.zeros((0, 4, 2), np.float32)) for p in plain])

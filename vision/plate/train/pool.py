@@ -28,11 +28,12 @@ BOX, IGNORE = 3, 0
 def write_shard(path, scenes, quality=92):
     """Writes scenes into one .npz file, whole or not at all."""
     os.makedirs(path.parent, exist_ok=True)
-    jpegs = [cv2.imencode('.jpg', s.image, [cv2.IMWRITE_JPEG_QUALITY, quality])[1].ravel() for s in scenes]
+    how = [cv2.IMWRITE_JPEG_QUALITY, quality]
+    jpegs = [cv2.imencode('.jpg', s.image, how)[1].ravel() for s in scenes]
     part = path.with_suffix('.part.npz')
     np.savez(part, jpeg=np.concatenate(jpegs), ends=np.cumsum([len(j) for j in jpegs]),
              quads=np.concatenate([s.quads.reshape(-1, 4, 2) for s in scenes]).astype(np.float32),
-             rows=np.concatenate([np.int64(s.rows) for s in scenes]) if scenes else np.zeros(0, np.int64),
+             rows=np.int64([n for s in scenes for n in s.rows]),
              plates=np.int64([len(s.rows) for s in scenes]),
              kinds=np.array([k for s in scenes for k in s.kinds], dtype='U24'))
     os.replace(part, path)
@@ -56,4 +57,5 @@ class Shard:
         first = self.last[i - 1] if i else 0
         image = cv2.imdecode(self.jpeg[begin:self.ends[i]], 1)
         mine = slice(first, self.last[i])
-        return Scene(image, self.quads[mine].copy(), list(self.rows[mine]), kinds=list(self.kinds[mine]))
+        return Scene(image, self.quads[mine].copy(), list(self.rows[mine]),
+                     kinds=list(self.kinds[mine]))

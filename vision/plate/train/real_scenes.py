@@ -46,9 +46,11 @@ def _numbers(text):
 def _quads(row, scale):
     """Corners as labelled, or upright boxes; and whether they are corners."""
     if row['corners']:
-        return np.stack([_numbers(c).reshape(4, 2) for c in row['corners'].split(';') if c]) * scale, True
+        quads = [_numbers(c).reshape(4, 2) for c in row['corners'].split(';') if c]
+        return np.stack(quads) * scale, True
     boxes = [_numbers(b) for b in row['boxes_xywh'].split(';')]
-    return np.stack([np.float32([[x, y], [x + w, y], [x + w, y + h], [x, y + h]]) for x, y, w, h in boxes]) * scale, False
+    quads = [[[x, y], [x + w, y], [x + w, y + h], [x, y + h]] for x, y, w, h in boxes]
+    return np.float32(quads) * scale, False
 
 
 def real_scenes(train):
@@ -66,7 +68,8 @@ def real_scenes(train):
             rows = [(2 if 'double' in row['kind'] else 1) if exact else BOX] * len(quads)
             # The number where it is known; several pictures of one car stay on one side.
             name = re.split('[;/]', row['truth'])[0] or row['file']
-            out.append(Scene(image, quads.astype(np.float32), rows, exact, held(name), f"{folder}/{row['file']}"))
+            out.append(Scene(image, quads.astype(np.float32), rows, exact, held(name),
+                             f"{folder}/{row['file']}"))
     return out
 
 
@@ -98,6 +101,8 @@ class Pictures:
         canvas[:horizon] = rng.uniform(60, 240, 3)
         canvas[horizon:] = rng.uniform(40, 150, 3)
         for _ in range(rng.integers(0, 14)):
-            points = rng.uniform((0, 0), (width, height)) + rng.normal(0, rng.uniform(15, 110), (rng.integers(3, 6), 2))
-            cv2.fillPoly(canvas, [np.int32(points)], [float(v) for v in rng.uniform(0, 255, 3)], cv2.LINE_AA)
+            at = rng.uniform((0, 0), (width, height))
+            points = at + rng.normal(0, rng.uniform(15, 110), (rng.integers(3, 6), 2))
+            color = [float(v) for v in rng.uniform(0, 255, 3)]
+            cv2.fillPoly(canvas, [np.int32(points)], color, cv2.LINE_AA)
         return canvas + rng.normal(0, rng.uniform(1, 12), canvas.shape).astype(np.float32)

@@ -1,6 +1,7 @@
 """What the refiner is trained on: proposals of the corner net, right and wrong ones, as cuts.
 
-usage: refine_data.py --train ../shared/train --pool POOL --corners ONNX --out FILE [--scenes N] [--seed S]
+usage: refine_data.py --train ../shared/train --pool POOL --corners ONNX --out FILE
+                      [--scenes N] [--seed S]
 """
 
 import argparse
@@ -23,7 +24,8 @@ def slipped(rng, quad):
     along = (quad[1] - quad[0] + quad[2] - quad[3]) / 2
     down = (quad[3] - quad[0] + quad[2] - quad[1]) / 2
     high = np.linalg.norm(down)
-    straight = quad.mean(0) + UNIT[:, :1] * along * np.exp(rng.normal(0, .1)) + UNIT[:, 1:] * down * np.exp(rng.normal(0, .16))
+    along, down = along * np.exp(rng.normal(0, .1)), down * np.exp(rng.normal(0, .16))
+    straight = quad.mean(0) + UNIT[:, :1] * along + UNIT[:, 1:] * down
     share = rng.random()  # between a parallelogram and the true shape
     moved = straight * share + quad * (1 - share) + rng.normal(0, (.22, .18)) * high
     return np.float32(moved + rng.standard_normal((4, 2)) * high * rng.choice([.03, .08, .15]))
@@ -55,7 +57,8 @@ class Cuts:
         for quad, n in zip(quads, rows):
             if n == IGNORE or np.linalg.norm(quad[1] - quad[0]) < 20:
                 continue
-            near = [p for p in proposals if overlap(upright(p[0]) if n == BOX else p[0], quad) > .35]
+            shapes = [upright(p[0]) if n == BOX else p[0] for p in proposals]
+            near = [p for p, shape in zip(proposals, shapes) if overlap(shape, quad) > .35]
             if n == BOX:
                 for p in near:
                     self.keep(image, p[0], UNKNOWN_CORNERS)
@@ -65,14 +68,21 @@ class Cuts:
             for _ in range(slips):
                 self.keep(image, slipped(self.rng, quad), PLATE, quad, n)
         for p in proposals:
-            middle = tuple(float(v) for v in p[0].mean(0))
-            if all(overlap(p[0], q) < .05 and cv2.pointPolygonTest(np.float32(q), middle, False) < 0 for q in quads):
+            if all(apart(p[0], q) for q in quads):
                 for _ in range(2):
                     self.keep(image, p[0] + self.rng.standard_normal((4, 2)) * 2, NONE)
 
     def save(self, path):
         np.savez(path, jpeg=np.concatenate(self.cuts), ends=np.cumsum([len(c) for c in self.cuts]),
-                 corrections=np.stack(self.corrections), kinds=np.int64(self.kinds), two=np.float32(self.two))
+                 corrections=np.stack(self.corrections), kinds=np.int64(self.kinds),
+                 two=np.float32(self.two))
+
+
+def apart(proposal, quad):
+    """Whether a proposal has nothing to do with a plate."""
+    middle = tuple(float(v) for v in proposal.mean(0))
+    return (overlap(proposal, quad) < .05
+            and cv2.pointPolygonTest(np.float32(quad), middle, False) < 0)
 
 
 def upright(quad):
@@ -91,7 +101,8 @@ def pieces(rng, image, n):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--train', required=True)
     parser.add_argument('--pool', required=True)
     parser.add_argument('--corners', required=True)
@@ -120,8 +131,8 @@ def main():
             cuts.take(piece, [], [])
     cuts.save(args.out)
     counts = np.bincount(cuts.kinds, minlength=3)
-    print(f'{counts[PLATE]} plates, {counts[UNKNOWN_CORNERS]} without corners, {counts[NONE]} that are none, '
-          f'{time.time() - begin:.0f} s')
+    print(f'{counts[PLATE]} plates, {counts[UNKNOWN_CORNERS]} without corners, '
+          f'{counts[NONE]} that are none, {time.time() - begin:.0f} s')
 
 
 if __name__ == '__main__':

@@ -20,6 +20,7 @@ from refine_data import NONE, PLATE
 
 BATCH, WRONG = 64, 24  # of a batch so many are no plates
 CHECK = 1500
+CHECKED = 'corners %.3f → %.4f heights, kept %.3f, refused %.3f, rows %.3f'
 
 
 class Collected:
@@ -27,7 +28,10 @@ class Collected:
 
     def __init__(self, paths, rng):
         files = [np.load(p) for p in paths]
-        self.jpegs = [f['jpeg'][a:b] for f in files for a, b in zip(np.r_[0, f['ends'][:-1]], f['ends'])]
+        self.jpegs = []
+        for file in files:
+            jpeg, ends = file['jpeg'], file['ends']
+            self.jpegs += [jpeg[a:b] for a, b in zip(np.r_[0, ends[:-1]], ends)]
         self.corrections = np.concatenate([f['corrections'] for f in files])
         self.kinds = np.concatenate([f['kinds'] for f in files])
         self.two = np.concatenate([f['two'] for f in files])
@@ -36,7 +40,8 @@ class Collected:
         self.right, self.wrong = order[self.kinds[order] != NONE], order[self.kinds[order] == NONE]
 
     def batch(self, rng):
-        return self.samples(np.r_[rng.choice(self.right, BATCH - WRONG), rng.choice(self.wrong, WRONG)], rng)
+        right, wrong = rng.choice(self.right, BATCH - WRONG), rng.choice(self.wrong, WRONG)
+        return self.samples(np.r_[right, wrong], rng)
 
     def samples(self, which, rng=None):
         images = np.stack([blob(self.image(i, rng)) for i in which])
@@ -49,14 +54,17 @@ class Collected:
             return image
         image = np.float32(image)
         if rng.random() < .3:
-            gray = rng.random() < .4
-            image = np.repeat(image @ rng.dirichlet((2., 2., 2.))[:, None], 3, 2) if gray else image * rng.uniform(.7, 1.3, 3)
+            if rng.random() < .4:  # infrared
+                image = np.repeat(image @ rng.dirichlet((2., 2., 2.))[:, None], 3, 2)
+            else:
+                image = image * rng.uniform(.7, 1.3, 3)
         image = image * rng.uniform(.6, 1.4) + rng.uniform(-30, 30)
         if rng.random() < .2:
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(.5, 1.8))
         if rng.random() < .2:
             k = rng.uniform(.3, .7)
-            image = cv2.resize(cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA), (CUT_W, CUT_H))
+            image = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+            image = cv2.resize(image, (CUT_W, CUT_H))
         if rng.random() < .3:
             image = image + rng.standard_normal((CUT_H, CUT_W, 1)) * rng.uniform(1, 10)
         return np.clip(image, 0, 255).astype(np.uint8)
@@ -68,12 +76,13 @@ def losses(out, correction, kind, two):
     n = known.sum().clamp(min=1)
     corners = functional.smooth_l1_loss(out[:, :8], correction, beta=.05, reduction='none').mean(1)
     rows = functional.binary_cross_entropy_with_logits(out[:, 9], two, reduction='none')
-    return ((corners * known).sum() / n, functional.binary_cross_entropy_with_logits(out[:, 8], plate),
-            (rows * known).sum() / n)
+    of_plate = functional.binary_cross_entropy_with_logits(out[:, 8], plate)
+    return (corners * known).sum() / n, of_plate, (rows * known).sum() / n
 
 
 def check(net, samples):
-    """Corner error before and after in plate heights, share of plates kept, of others refused, rows right."""
+    """Corner error before and after in plate heights; shares of plates that are kept, of others
+    that are refused, and of plates whose rows are told right."""
     image, correction, kind, two = samples
     net.eval()
     with torch.no_grad():
@@ -83,12 +92,14 @@ def check(net, samples):
     known, plate = kind == PLATE, kind != NONE
     distance = lambda c: (c[known].view(-1, 4, 2) * unit).norm(dim=2).mean().item()
     said = out[:, 8] > 0
-    return (distance(correction), distance(correction - out[:, :8]), said[plate].float().mean().item(),
-            (~said[~plate]).float().mean().item(), ((out[:, 9] > 0) == (two > 0))[known].float().mean().item())
+    rows = (out[:, 9] > 0) == (two > 0)
+    shares = [s.float().mean().item() for s in (said[plate], ~said[~plate], rows[known])]
+    return distance(correction), distance(correction - out[:, :8]), *shares
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--data', nargs='+', required=True)
     parser.add_argument('--warm')
     parser.add_argument('--out', required=True)
@@ -107,14 +118,15 @@ def main():
     net = Refiner()
     if args.warm:
         warm(net, args.warm, torch.cat([data.batch(rng)[0] for _ in range(8)]))
-        print('before: corners %.3f → %.4f heights, kept %.3f, refused %.3f, rows %.3f' % check(net, held), flush=True)
+        print('before:', CHECKED % check(net, held), flush=True)
     average = Average(net)
     steps = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=1e-3)
     begin, n, mean = time.time(), 0, None
     while time.time() - begin < args.minutes * 60:
         part = (time.time() - begin) / (args.minutes * 60)
         for group in steps.param_groups:
-            group['lr'] = args.rate * min(1, (n + 1) / 100) * (.5 + .5 * math.cos(math.pi * part) + .005)
+            fall = .5 + .5 * math.cos(math.pi * part) + .005
+            group['lr'] = args.rate * min(1, (n + 1) / 100) * fall
         image, *targets = data.batch(rng)
         three = losses(net(image), *targets)
         steps.zero_grad()
@@ -126,7 +138,7 @@ def main():
         mean = now if mean is None else mean * .98 + now * .02
         if n % 250 == 0:
             print(f'{n} steps, {time.time() - begin:.0f} s, loss {mean.round(4)}, '
-                  'corners %.3f → %.4f heights, kept %.3f, refused %.3f, rows %.3f' % check(average.net, held), flush=True)
+                  CHECKED % check(average.net, held), flush=True)
     export(average.net, os.path.join(args.out, 'refine.onnx'), CUT_W, CUT_H)
     torch.save(average.net.state_dict(), os.path.join(args.out, 'refine.pt'))
     print('done,', n, 'steps', flush=True)

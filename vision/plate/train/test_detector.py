@@ -68,8 +68,8 @@ class Targets(unittest.TestCase):
             image = np.zeros((360, 640, 3), np.uint8)
             cv2.fillPoly(image, [np.int32(PLATE)], (255, 255, 255))
             out, quads = corners_data.frame(rng, image, PLATE[None], True)
-            middle = quads[0].mean(0)
-            if (middle > 4).all() and (middle < (corners_data.WIDTH - 4, corners_data.HEIGHT - 4)).all():
+            middle, size = quads[0].mean(0), (corners_data.WIDTH, corners_data.HEIGHT)
+            if (middle > 4).all() and (middle < np.subtract(size, 4)).all():
                 x, y = middle.round().astype(int)
                 self.assertGreater(out[y, x].min(), 120)
 
