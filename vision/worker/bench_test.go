@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -9,12 +10,15 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"gocv.io/x/gocv"
 
+	"gatehouse/hal/camera/cameratest"
 	"gatehouse/vision/link"
 	"gatehouse/vision/models"
 	"gatehouse/vision/nn"
@@ -325,4 +329,59 @@ func BenchmarkStages(b *testing.B) {
 			}
 		}
 	})
+}
+
+// BenchmarkIdleProcess is the whole vision process on a camera that shows an
+// empty lane with a sensor's noise, 1280×720 at 15 frames/s: capture, decoding
+// and all.
+func BenchmarkIdleProcess(b *testing.B) {
+	needModels(b)
+	var frames [][]byte
+	for seed := range 8 {
+		m, err := scenes[1].draw(uint64(seed))
+		if err != nil {
+			b.Fatal(err)
+		}
+		enc := encoder{most: 1 << 20, quality: 80}
+		jpeg, err := enc.encode(m)
+		_ = m.Close()
+		if err != nil {
+			b.Fatal(err)
+		}
+		frames = append(frames, jpeg)
+	}
+	fake := cameratest.New(func(n int) []byte { return frames[n%len(frames)] }, 15)
+	server := fake.HTTP()
+	defer server.Close()
+	defer server.CloseClientConnections()
+	s := settings(server.URL)
+	s.FPS, s.Lane = 15, link.Lane{Sensitivity: 50, SettleMS: 400, MinPlateWidth: .02, Unreadable: true}
+	v := startVision(b, s)
+	go func() {
+		for {
+			if _, err := v.Receive(); err != nil {
+				return
+			}
+		}
+	}()
+	time.Sleep(15 * time.Second) // start and the first looks
+	for b.Loop() {
+		begin, from := time.Now(), childTime(b, v.cmd.Process.Pid)
+		time.Sleep(20 * time.Second)
+		b.ReportMetric(100*(childTime(b, v.cmd.Process.Pid)-from).Seconds()/time.Since(begin).Seconds(), "%-of-a-core")
+	}
+}
+
+// childTime is the processor time that a process has used.
+func childTime(b *testing.B, pid int) time.Duration {
+	b.Helper()
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	const tick = time.Second / 100 // USER_HZ
+	return time.Duration(user+system) * tick
 }

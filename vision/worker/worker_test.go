@@ -152,7 +152,7 @@ type vision struct {
 	conn net.Conn
 }
 
-func startVision(t *testing.T, s link.Settings) vision {
+func startVision(t testing.TB, s link.Settings) vision {
 	t.Helper()
 	fds, err := syscall.Socketpair(syscall.AF_UNIX, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 	if err != nil {
