@@ -36,7 +36,7 @@ func (c *Camera) RTSP() (*RTSP, error) {
 	var err error
 	for range 10 { // UDP needs a pair of ports
 		rtpPort := 20000 + 2*rand.IntN(10000)
-		r.server = &gortsplib.Server{Handler: r, RTSPAddress: "127.0.0.1:0",
+		r.server = &gortsplib.Server{Handler: r, RTSPAddress: "127.0.0.1:0", WriteQueueSize: 4096, // packets: a large picture has hundreds
 			UDPRTPAddress: fmt.Sprintf("127.0.0.1:%d", rtpPort), UDPRTCPAddress: fmt.Sprintf("127.0.0.1:%d", rtpPort+1),
 			Listen: func(network, address string) (net.Listener, error) {
 				l, err := net.Listen(network, address)
@@ -103,8 +103,9 @@ func (r *RTSP) run() {
 		if err != nil { // garbage as it is
 			packets = []*rtp.Packet{{Header: rtp.Header{Version: 2, PayloadType: 26, Marker: true, SequenceNumber: uint16(n)}, Payload: b[:min(len(b), 1400)]}}
 		}
+		stamp := uint32(time.Since(begin).Seconds() * 90000)
 		for _, p := range packets {
-			p.Timestamp = uint32(time.Since(begin).Seconds() * 90000)
+			p.Timestamp = stamp
 			_ = r.stream.WritePacketRTP(r.media, p)
 		}
 	}
