@@ -258,9 +258,14 @@ func TestRollout(t *testing.T) {
 			t.Errorf("board %d got %v before its batch", i, verbs)
 		}
 	}
+	if r := c.put(whitelists + "/" + v.ID + "/apply"); len(r.Successes) != 3 || len(r.Failures) != 3 {
+		t.Errorf("applied again in the middle: %+v", r)
+	}
 	c.stop()
 	c.start()
-	c.until(whitelists, v.ID, func(v changeView) bool { return v.Rollout.State == "running" && v.Counts["used"] == 3 })
+	c.until(whitelists, v.ID, func(v changeView) bool {
+		return v.Rollout.Run == 1 && v.Rollout.State == "running" && v.Counts["used"] == 3
+	})
 	defer robots[3].online()()
 	end := c.until(whitelists, v.ID, func(v changeView) bool { return v.Rollout.State == "done" })
 	if end.Counts["used"] != 6 || end.Rollout.Used != 6 || end.Rollout.Failed != 0 {

@@ -31,7 +31,6 @@ type robot struct {
 	commands []wire.ChangeCommand
 	sealed   []binding.Sealed // of bind commands
 	content  func(c wire.ChangeCommand) error
-	conn     *session.Conn
 }
 
 func (c *cloud) robot(t *testing.T, n int, groupID int64) *robot {

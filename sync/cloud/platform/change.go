@@ -211,6 +211,7 @@ func (p *Platform) createChange(k *kind) func(q *request) (any, error) {
 				return err
 			}
 			c.Targets = len(devices)
+			c.Inline = c.Inline && c.Length*int64(c.Targets) <= maxFanOut
 			for sn, d := range devices {
 				t := target{ChangeID: c.ID, Kind: c.Kind, SN: sn, Sequence: c.Sequence, Want: wire.VerbStage, State: statePending, Created: c.CreateTime, Updated: c.CreateTime}
 				if len(c.BoardVersions) > 0 && d.BoardVersion != 0 && !slices.Contains(c.BoardVersions, d.BoardVersion) {

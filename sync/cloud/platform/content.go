@@ -38,6 +38,10 @@ const FilesPath = "/v2/stp/user/files"
 // with its envelope it stays below wire.MaxMessage.
 const maxInline = wire.MaxMessage * 5 / 8
 
+// maxFanOut is how many bytes of content all stage commands of a change may
+// have together; above it boards fetch even a short one, each in its time.
+const maxFanOut = 16 << 20
+
 // addressLife is how long a board may take to fetch a content.
 const addressLife = 30 * 24 * time.Hour
 

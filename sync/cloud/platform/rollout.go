@@ -153,8 +153,8 @@ func (p *Platform) wantAll(q *request, k *kind, verb string) (any, error) {
 			eligible = append(eligible, t)
 			results.Successes = append(results.Successes, binding.DeviceItem{SN: t.SN})
 		}
-		if len(eligible) == 0 {
-			return nil
+		if len(eligible) == 0 || verb == wire.VerbApply && c.Rollout.State == rolloutRunning {
+			return nil // nothing to do, or under way: a repeated call does not begin it anew
 		}
 		if verb == wire.VerbCancel {
 			wake, err = p.cancelAll(tx, c, eligible)
