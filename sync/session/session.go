@@ -329,6 +329,23 @@ func (o Options) tls(host string) (*tls.Config, error) {
 	return t, nil
 }
 
+// alerted makes a failed write tell what the peer said before it closed: with
+// TLS 1.3 a refused client certificate shows only after the handshake.
+type alerted struct{ *tls.Conn }
+
+func (a alerted) Write(b []byte) (int, error) {
+	n, err := a.Conn.Write(b)
+	if err == nil {
+		return n, nil
+	}
+	if a.SetReadDeadline(time.Now().Add(time.Second)) == nil {
+		if _, last := a.Read(make([]byte, 1)); refused(last) {
+			err = last
+		}
+	}
+	return n, err
+}
+
 // dial opens the socket.
 func (c *Conn) dial(ctx context.Context, open func(context.Context, string) (net.Conn, error), address string, secure *tls.Config) (net.Conn, error) {
 	ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
@@ -344,7 +361,7 @@ func (c *Conn) dial(ctx context.Context, open func(context.Context, string) (net
 			plain.Close()
 			return nil, err
 		}
-		opened = t
+		opened = alerted{t}
 	}
 	c.mu.Lock()
 	c.socket = opened
