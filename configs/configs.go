@@ -70,6 +70,7 @@ func Default() Config {
 		MQTT: MQTT{Layout: "new", Topics: map[string]string{}, KeepAlive: Duration(10 * time.Second), BackoffMax: Duration(2 * time.Minute), Trial: Duration(2 * time.Minute)},
 		Delivery: Delivery{MaxBytesMiB: 256, MaxAge: Duration(30 * 24 * time.Hour), PictureQuotaMiB: 512,
 			EventsPerSecond: 20, Burst: 40},
+		Pictures:    defaultPictures(),
 		Ports:       defaultPorts(),
 		Push:        defaultPush(),
 		Port8131:    defaultPort8131(),

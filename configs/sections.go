@@ -39,6 +39,10 @@ type Config struct {
 	MQTT MQTT `json:"mqtt" doc:"the connection to the broker"`
 	// Delivery is the outbox and what leaves it.
 	Delivery Delivery `json:"delivery" doc:"the outbox and what leaves it"`
+	// Broker is how the board proves itself to the broker.
+	Broker Broker `json:"broker" doc:"how the board proves itself to a broker that is not its bound cloud's, or that asks for more"`
+	// Pictures is how pictures leave the board.
+	Pictures Pictures `json:"pictures" doc:"how pictures leave the board"`
 	// Ports are serial ports, inputs and speaker.
 	Ports Ports `json:"ports" doc:"serial ports, inputs and speaker, and what clients may do to the board itself"`
 	// Push is the vendor's HTTP push.

@@ -46,6 +46,8 @@ type Board struct {
 	gate     *gate.Gate
 	vision   *supervise.Supervisor
 	lock     *os.File
+	dir      string         // of the state
+	clock    *session.Clock // of certificates
 
 	periphery
 	channels
@@ -98,7 +100,7 @@ func openBoard(o Options, aside string) (opened *Board, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the state directory: %w", err)
 	}
-	b := &Board{version: o.Version, log: o.Log, begin: time.Now(), program: o.Program, commands: make(chan inbound, 64),
+	b := &Board{version: o.Version, dir: o.Dir, clock: newClock(o.Dir), log: o.Log, begin: time.Now(), program: o.Program, commands: make(chan inbound, 64),
 		results: make(chan decided, 64), rebound: make(chan struct{}, 1), restart: make(chan settings.Candidate, 1)}
 	defer func() {
 		if err != nil {

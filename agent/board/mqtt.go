@@ -2,13 +2,13 @@ package board
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net"
 	"time"
 
-	"gatehouse/sync/outbox"
+	"gatehouse/sync/delivery"
 	"gatehouse/sync/session"
 	"gatehouse/sync/wire"
 )
@@ -42,7 +42,7 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 			return session.Options{}, err
 		}
 	}
-	o := session.Options{ClientID: b.state.SN(), Log: b.log}
+	o := session.Options{ClientID: b.state.SN(), Now: b.clock.Now, Log: b.log}
 	if bound.Body != nil {
 		o.URL, o.Username, o.Password, o.CA = bound.Body.Broker.URL, bound.Body.Broker.Username, bound.Body.Broker.Password, []byte(bound.Body.Broker.CA)
 	}
@@ -51,6 +51,9 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 	}
 	if o.URL == "" {
 		return session.Options{}, errNotBound
+	}
+	if err := useCredentials(&o, b.config().Broker); err != nil {
+		return session.Options{}, err
 	}
 	topics, err := b.topics()
 	if err != nil {
@@ -113,7 +116,13 @@ func (b *Board) publish(ctx context.Context, c *session.Conn, topic string, m an
 	if err != nil {
 		return err
 	}
-	return c.Publish(ctx, topic, 1, text)
+	ctx, cancel := context.WithTimeout(ctx, delivery.AckWait)
+	defer cancel()
+	err = c.Publish(ctx, topic, 1, text)
+	if errors.Is(err, context.DeadlineExceeded) {
+		c.Fail(fmt.Errorf("no acknowledgement on %s within %s", topic, delivery.AckWait))
+	}
+	return err
 }
 
 // acknowledged takes an event_ack at once, out of turn: it only touches memory,
@@ -139,6 +148,10 @@ type life struct {
 	byCloud bool  // the cloud acknowledges them
 }
 
+// pullEvery is how often the cloud is asked for what it wants of the board; a
+// birth asks too.
+const pullEvery = 10 * time.Minute
+
 // live is a connection's life: birth, keep_alive, events; at a graceful end a farewell.
 func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, l life) {
 	beat := func() error {
@@ -157,12 +170,18 @@ func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, l
 	}()
 	tick := time.NewTicker(time.Duration(b.config().MQTT.KeepAlive))
 	defer tick.Stop()
+	pull := time.NewTicker(pullEvery)
+	defer pull.Stop()
 	for running := true; running; {
 		select {
 		case <-ctx.Done():
 			running = false
 		case <-tick.C:
 			if err := beat(); err != nil {
+				running = false
+			}
+		case <-pull.C: // a push may have been lost
+			if err := b.publish(ctx, c, topics.Up(wire.NamePull), b.up(wire.NamePull, wire.Body{Body: struct{}{}}, nil)); err != nil {
 				running = false
 			}
 		}
@@ -185,70 +204,6 @@ func (b *Board) birth(epoch int64) wire.Birth {
 		m.Changes = append(m.Changes, wire.ChangeState{Kind: c.Kind, ChangeID: c.ChangeID, State: c.State})
 	}
 	m.Clock.Trusted, m.Clock.Source = ClockSynced(), "kernel"
-	return m
-}
-
-// uploads reports whether pictures outlive their event's acknowledgement, to be uploaded.
-func (b *Board) uploads() bool { return false }
-
-// envelope is a stored event as it is sent: with its pictures, as far as they
-// are still there and the message stays within its size.
-func (b *Board) envelope(s outbox.Stored) wire.Up {
-	id := s.ID
-	m := b.up(s.Name, s.Payload, &id)
-	if !s.Live && s.ID.WallMS > 0 {
-		m.Timestamp = s.ID.WallMS / 1000 // of the event, not of its sending
-	}
-	files := map[string]outbox.File{}
-	for _, f := range s.Files {
-		files[f.Field] = f
-	}
-	if s.Name == wire.NameFaceResult && len(files) > 0 {
-		var r struct {
-			Body wire.FaceResult `json:"body"`
-		}
-		jpeg, err := b.outbox.Picture(files["full_image_content"])
-		if err == nil && json.Unmarshal(s.Payload, &r) == nil && base64.StdEncoding.EncodedLen(len(jpeg)) <= wire.MaxMessage-len(s.Payload)-1024 {
-			r.Body.ImageContent = base64.StdEncoding.EncodeToString(jpeg)
-			m.Payload = r
-		}
-		return m
-	}
-	if s.Name == wire.NameLaneResult && !s.Live {
-		var r wire.LaneResult
-		if json.Unmarshal(s.Payload, &r) == nil {
-			r.IsOffline = 1
-			m.Payload = r
-		}
-	}
-	if s.Name != wire.NameIVSResult {
-		return m
-	}
-	var r wire.IVSResult
-	if err := json.Unmarshal(s.Payload, &r); err != nil {
-		return m
-	}
-	p := &r.AlarmInfoPlate.Result.PlateResult
-	if !s.Live {
-		p.IsOffline = 1
-	}
-	m.Payload = r
-	room := wire.MaxMessage - len(s.Payload) - 1024
-	for _, f := range []struct {
-		field string
-		to    *string
-	}{{"small_image_content", &p.SmallImageContent}, {"full_image_content", &p.FullImageContent}} {
-		file, has := files[f.field]
-		if !has {
-			continue
-		}
-		jpeg, err := b.outbox.Picture(file)
-		if text := base64.StdEncoding.EncodeToString(jpeg); err == nil && len(text) <= room {
-			*f.to = text
-			room -= len(text)
-		}
-	}
-	m.Payload = r
 	return m
 }
 

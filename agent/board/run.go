@@ -86,6 +86,9 @@ func (b *Board) Run(ctx context.Context) error {
 	wait.Go(func() { b.watchPeriphery(ctx) })
 	wait.Go(func() { b.runChannels(ctx) })
 	wait.Go(func() { b.connect(ctx) })
+	wait.Go(func() { b.upload(ctx) })
+	wait.Go(func() { b.keepTime(ctx) })
+	wait.Go(func() { b.watchCredentials(ctx) })
 	var err error
 	select {
 	case <-ctx.Done():

@@ -334,6 +334,7 @@ type FaceResult struct {
 	Decision     DecisionReport `json:"decision"`
 	GioOuts      []RelayAction  `json:"gioouts"`
 	ImageContent string         `json:"image_content"`
+	ImagePath    string         `json:"image_path"` // base64 of the picture's address, where it is not in the message
 }
 
 // Key is a public key the board trusts after binding.

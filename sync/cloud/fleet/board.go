@@ -2,20 +2,21 @@ package fleet
 
 import (
 	"context"
+	"crypto/ed25519"
+	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
-	"math/rand/v2"
+	mathrand "math/rand/v2"
 	"net/http"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"gatehouse/sync/binding"
 	"gatehouse/sync/cloud/platform"
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/session"
@@ -25,11 +26,10 @@ import (
 // board is a simulated one: credentials, the states of its changes, and the
 // events that the cloud has not acknowledged.
 type board struct {
-	t      *trial
-	sn     string
-	keys   binding.Keys
-	body   wire.BindBody
-	topics wire.Topics
+	t        *trial
+	sn       string
+	password string
+	topics   wire.Topics
 
 	mu      sync.Mutex
 	states  map[string]string // change → state
@@ -40,20 +40,20 @@ type board struct {
 
 const boot = "00000001-f1ee7000"
 
-// makeBoards makes the boards and enters them into the factory list of a cloud
-// that does not run yet.
+// makeBoards makes the boards and enters them, bound, into a cloud that does not
+// run yet.
 func (t *trial) makeBoards(data string) error {
 	factory := map[string]string{}
 	for i := range t.o.Boards {
 		b := &board{t: t, sn: fmt.Sprintf("f1ee7000-%08x", i), states: map[string]string{}, waiting: map[uint64]bool{}}
-		var err error
-		if b.keys, err = binding.NewKeys(); err != nil {
+		public, _, err := ed25519.GenerateKey(rand.Reader)
+		if err != nil {
 			return err
 		}
+		factory[b.sn] = hex.EncodeToString(public)
 		if b.topics, err = wire.NewTopics(wire.LayoutNew, b.sn, nil); err != nil {
 			return err
 		}
-		factory[b.sn], _ = b.keys.Public()
 		t.boards = append(t.boards, b)
 	}
 	p, err := platform.Open(data, platform.Options{})
@@ -61,39 +61,11 @@ func (t *trial) makeBoards(data string) error {
 		return err
 	}
 	defer p.Close()
-	return p.AddBoards(factory)
-}
-
-// bind binds all boards through the API, hundreds to a call.
-func (t *trial) bind(ctx context.Context) error {
-	const each = 250
-	for i := 0; i < len(t.boards); i += each {
-		part := t.boards[i:min(i+each, len(t.boards))]
-		in := map[string][]binding.DeviceItem{}
-		for _, b := range part {
-			proof := b.keys.Proof(b.sn, t.cloud.keyID, "fleet", time.Now())
-			in["devices"] = append(in["devices"], binding.DeviceItem{SN: b.sn, Proof: &proof})
-		}
-		var out binding.ItemResults
-		if err := t.cloud.call(ctx, http.MethodPost, binding.DevicesPath, in, &out); err != nil {
-			return err
-		}
-		if len(out.Successes) != len(part) {
-			return fmt.Errorf("cannot bind the boards: %d of %d: %+v", len(out.Successes), len(part), out.Failures)
-		}
-		for k, item := range out.Successes {
-			if item.SN != part[k].sn || item.Binding == nil {
-				return fmt.Errorf("cannot bind %s: the answer is for %s", part[k].sn, item.SN)
-			}
-			body, err := part[k].keys.Open(*item.Binding)
-			if err != nil {
-				return err
-			}
-			part[k].body = body
-		}
-		fmt.Fprintf(t.o.Progress, "\r\x1b[Kbound %d of %d", i+len(part), len(t.boards))
+	passwords, err := p.Provision(factory)
+	for _, b := range t.boards {
+		b.password = passwords[b.sn]
 	}
-	return nil
+	return err
 }
 
 // run keeps the board connected until ctx ends.
@@ -121,7 +93,7 @@ func (b *board) options() (session.Options, error) {
 		return session.Options{}, err
 	}
 	var conn atomic.Pointer[session.Conn]
-	return session.Options{URL: b.body.Broker.URL, ClientID: b.sn, Username: b.body.Broker.Username, Password: b.body.Broker.Password,
+	return session.Options{URL: b.t.url, ClientID: b.sn, Username: b.sn, Password: b.password,
 		KeepAlive: time.Minute, Will: &session.Message{Topic: b.topics.Up(wire.NameOffline), Payload: will}, Subscriptions: b.topics.DownFilter(),
 		OnMessage: func(topic string, payload []byte) {
 			if c := conn.Load(); c != nil {
@@ -166,7 +138,7 @@ func (b *board) live(ctx context.Context, c *session.Conn, epoch int64) {
 		case <-b.t.quiet:
 			b.repeat(ctx, c)
 			return
-		case <-time.After(rand.N(2 * b.t.o.EventsEvery)): // on average
+		case <-time.After(mathrand.N(2 * b.t.o.EventsEvery)): // on average
 		}
 		b.mu.Lock()
 		b.seq++
@@ -180,7 +152,7 @@ func (b *board) live(ctx context.Context, c *session.Conn, epoch int64) {
 
 // repeat makes no more events and sends what is not acknowledged, again and again.
 func (b *board) repeat(ctx context.Context, c *session.Conn) {
-	for sleep(ctx, 2*time.Second+rand.N(4*time.Second)) == nil {
+	for sleep(ctx, 2*time.Second+mathrand.N(4*time.Second)) == nil {
 		b.mu.Lock()
 		waiting := slices.Collect(maps.Keys(b.waiting))
 		b.mu.Unlock()

@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/sync/binding"
 	"gatehouse/sync/errcode"
+	"gatehouse/sync/upload"
 )
 
 const maxBody = 32 << 20
@@ -59,6 +60,8 @@ func (p *Platform) Handler() http.Handler {
 	route("GET "+binding.DevicesPath, true, p.listDevices)
 	route("GET "+binding.DevicesPath+"/{sn}", true, p.getDevice)
 	route("GET "+binding.DevicesPath+"/{sn}/events", true, p.listEvents)
+	route("GET "+upload.Pattern, false, p.uploadState)
+	route("PUT "+upload.Pattern, false, p.uploadPiece)
 	route("GET "+binding.DevicesPath+"/{sn}/series", true, p.listSeries)
 	route("GET "+binding.DevicesPath+"/{sn}/events/{boot}/{seq}/image", true, p.eventImage)
 	route("POST /v2/stp/user/groups", true, p.createGroup)

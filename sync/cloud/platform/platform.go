@@ -40,6 +40,8 @@ type Platform struct {
 	// refers to it, and for writing while unused ones are removed.
 	contents sync.RWMutex
 
+	uploads sync.Mutex // the parts of pictures
+
 	mu   sync.Mutex
 	conn publisher // nil while the broker is not reached
 	in   chan message
@@ -113,7 +115,7 @@ func Open(dir string, o Options) (*Platform, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	for _, sub := range []string{"pictures", "contents"} {
+	for _, sub := range []string{"pictures", "parts", "contents"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, fmt.Errorf("cannot make the cloud's directory: %w", err)
 		}

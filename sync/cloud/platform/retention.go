@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"gatehouse/sync/store"
+	"gatehouse/sync/upload"
 )
 
 // receivedKey orders events by the time of their arrival.
@@ -35,6 +36,9 @@ func (p *Platform) retain(ctx context.Context) {
 				p.o.Log.Error("old events could not be removed", "err", err)
 			}
 			more = n == pruneMost && err == nil
+		}
+		if err := p.dropParts(); err != nil {
+			p.o.Log.Error("unfinished uploads could not be removed", "err", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -117,8 +121,8 @@ func (p *Platform) latest(tx *bolt.Tx, n, look int, want func(event) bool) (list
 
 // Kinds of pictures.
 const (
-	fullPicture  = "full"
-	smallPicture = "small" // the plate or face alone
+	fullPicture  = upload.Full
+	smallPicture = upload.Small
 )
 
 func (p *Platform) pictureDir() string { return filepath.Join(p.dir, "pictures") }
