@@ -165,7 +165,7 @@ type IOStatusQuery struct {
 
 // IOStatus answers it.
 type IOStatus struct {
-	GPIO   int `json:"gpio"`
+	GPIO   int `json:"gpio"`   // its number
 	Status int `json:"status"` // 1 on (an input: closed), 0 off
 }
 
@@ -301,12 +301,12 @@ const (
 // SetTime is the body of set_time (vendor-mqtt.md, 5.5): local time of the
 // board, each field as a text or a number.
 type SetTime struct {
-	Year  Number `json:"year"` // 1970–2036
-	Month Number `json:"month"`
-	Day   Number `json:"day"`
-	Hour  Number `json:"hour"`
-	Min   Number `json:"min"`
-	Sec   Number `json:"sec"`
+	Year  Number `json:"year"`  // 1970–2036
+	Month Number `json:"month"` // 1–12
+	Day   Number `json:"day"`   // 1–31
+	Hour  Number `json:"hour"`  // 0–23
+	Min   Number `json:"min"`   // 0–59
+	Sec   Number `json:"sec"`   // 0–59
 }
 
 // ParseSetTime reads the body of set_time as a moment in zone.

@@ -150,11 +150,11 @@ func ParseWhitelistOperator(body []byte) (WhitelistOperator, error) {
 
 // Signature signs a change's content (management.md).
 type Signature struct {
-	KeyID     string `json:"key_id"`
+	KeyID     string `json:"key_id"`          // whose key
 	Scope     string `json:"scope,omitempty"` // a serial number or "group:{id}"; empty: the board
-	Sequence  uint64 `json:"sequence"`
-	NotBefore int64  `json:"not_before"`
-	Sig       string `json:"sig"`
+	Sequence  uint64 `json:"sequence"`        // newer than the last one of kind and scope
+	NotBefore int64  `json:"not_before"`      // Unix s
+	Sig       string `json:"sig"`             // hex Ed25519 over the header
 }
 
 // Verbs of a change command.
@@ -167,16 +167,16 @@ const (
 
 // ChangeCommand stages, applies, cancels or asks for a change.
 type ChangeCommand struct {
-	OperatorType string     `json:"operator_type"`
-	ChangeID     string     `json:"change_id"`
-	Digest       string     `json:"digest,omitempty"` // "sha256:" and hex, over the bytes of Content
-	Content      string     `json:"content,omitempty"`
-	URL          string     `json:"url,omitempty"`
-	Length       int64      `json:"length,omitempty"`
-	Base         string     `json:"base,omitempty"`
-	Signature    *Signature `json:"signature,omitempty"`
-	ApplyAfter   int64      `json:"apply_after,omitempty"`
-	ApplyBefore  int64      `json:"apply_before,omitempty"`
+	OperatorType string     `json:"operator_type"`          // stage, apply, cancel or query
+	ChangeID     string     `json:"change_id"`              // the cloud's: 1–64 letters, digits, - and _; query: empty for all
+	Digest       string     `json:"digest,omitempty"`       // "sha256:" and hex, over the bytes of Content
+	Content      string     `json:"content,omitempty"`      // JSON text as a string, so that its bytes are exact
+	URL          string     `json:"url,omitempty"`          // HTTP(S) address of the content, instead of it
+	Length       int64      `json:"length,omitempty"`       // of what is behind url, in bytes
+	Base         string     `json:"base,omitempty"`         // whitelist delta: digest of the set it starts from
+	Signature    *Signature `json:"signature,omitempty"`    // by policy
+	ApplyAfter   int64      `json:"apply_after,omitempty"`  // apply: Unix s
+	ApplyBefore  int64      `json:"apply_before,omitempty"` // apply: Unix s
 }
 
 // ValidChangeID reports whether id is 1–64 of letters, digits, "-" and "_".
@@ -223,9 +223,9 @@ const (
 
 // ChangeResult is how a change ended, or why its last command failed.
 type ChangeResult struct {
-	ErrorCode    int    `json:"error_code"` // 0: success
-	ErrorMessage string `json:"error_message"`
-	At           int64  `json:"at"` // Unix s
+	ErrorCode    int    `json:"error_code"`    // 0: success
+	ErrorMessage string `json:"error_message"` // empty: success
+	At           int64  `json:"at"`            // Unix s
 }
 
 // ChangeReport is the state of a change, as reply and as up/change. While the
@@ -233,14 +233,14 @@ type ChangeResult struct {
 // report with an empty state and a result says that the change could not be
 // staged and is not kept. While an apply waits the step is "waiting".
 type ChangeReport struct {
-	ChangeID string        `json:"change_id"`
-	Kind     string        `json:"kind"`
-	State    string        `json:"state"`
-	Step     string        `json:"step"`
+	ChangeID string        `json:"change_id"`        // as in the command
+	Kind     string        `json:"kind"`             // config, upgrade or whitelist
+	State    string        `json:"state"`            // staged, applying, used or cancelled; empty while it is fetched
+	Step     string        `json:"step"`             // what is being done
 	Reason   string        `json:"reason,omitempty"` // why it waits
 	Progress int           `json:"progress"`         // 0–100
-	Result   *ChangeResult `json:"result"`
-	Digest   string        `json:"digest"`
+	Result   *ChangeResult `json:"result"`           // how it ended, or why the last command failed
+	Digest   string        `json:"digest"`           // of the content
 	// SetDigest names the whole whitelist or config that the board has after the
 	// change was used; its birth tells the same, so that drift shows.
 	SetDigest string `json:"set_digest,omitempty"`
@@ -253,8 +253,8 @@ type ChangeList struct {
 
 // EventAck lets the board forget the events of ranges, both ends included.
 type EventAck struct {
-	Boot   string      `json:"boot"`
-	Ranges [][2]uint64 `json:"ranges"`
+	Boot   string      `json:"boot"`   // whose events
+	Ranges [][2]uint64 `json:"ranges"` // [from, to], both included
 }
 
 // ParseEventAck reads the body of event_ack.
@@ -276,88 +276,88 @@ func ParseEventAck(body []byte) (EventAck, error) {
 
 // Gap says that events were dropped.
 type Gap struct {
-	Boot  string `json:"boot"`
-	From  uint64 `json:"from"`
-	To    uint64 `json:"to"`
+	Boot  string `json:"boot"`  // whose events
+	From  uint64 `json:"from"`  // first sequence
+	To    uint64 `json:"to"`    // last sequence
 	Cause string `json:"cause"` // bytes, age, damage, account
 }
 
 // ChangeState is one line of a birth's changes.
 type ChangeState struct {
-	Kind     string `json:"kind"`
-	ChangeID string `json:"change_id"`
-	State    string `json:"state"`
+	Kind     string `json:"kind"`      // config, upgrade or whitelist
+	ChangeID string `json:"change_id"` // the cloud's
+	State    string `json:"state"`     // staged, applying, used or cancelled
 }
 
 // Birth is sent on every connect.
 type Birth struct {
-	Boot         string            `json:"boot"`
-	Epoch        int64             `json:"epoch"` // counts the board's connections, for the last will
-	AgentVersion string            `json:"agent_version"`
-	BoardVersion int               `json:"board_version"`
-	Models       map[string]string `json:"models"`
-	StateDigest  map[string]string `json:"state_digest"` // config, whitelist, faces
-	Changes      []ChangeState     `json:"changes"`
-	LastSeq      uint64            `json:"last_seq"`
-	OldestSeq    uint64            `json:"oldest_seq"`
+	Boot         string            `json:"boot"`          // names this start of the agent
+	Epoch        int64             `json:"epoch"`         // counts the board's connections, for the last will
+	AgentVersion string            `json:"agent_version"` // of the agent
+	BoardVersion int               `json:"board_version"` // board type
+	Models       map[string]string `json:"models"`        // name → beginning of its SHA-256
+	StateDigest  map[string]string `json:"state_digest"`  // config, whitelist, faces
+	Changes      []ChangeState     `json:"changes"`       // those that are kept
+	LastSeq      uint64            `json:"last_seq"`      // of the events
+	OldestSeq    uint64            `json:"oldest_seq"`    // of the events that wait
 	Clock        struct {
-		Trusted bool   `json:"trusted"`
-		Source  string `json:"source"`
+		Trusted bool   `json:"trusted"` // whether the clock is synchronised
+		Source  string `json:"source"`  // who says so
 	} `json:"clock"`
 }
 
 // Offline is the last will, and the farewell of a graceful stop.
 type Offline struct {
-	Boot   string `json:"boot"`
-	Epoch  int64  `json:"epoch"`
+	Boot   string `json:"boot"`   // as in birth
+	Epoch  int64  `json:"epoch"`  // as in birth
 	Reason string `json:"reason"` // lost, stopped
 }
 
 // Fault says what is wrong with the board itself, or was: a database that was
 // damaged, a config that could not be used.
 type Fault struct {
-	ErrorCode    int    `json:"error_code"` // of the error table
-	ErrorMessage string `json:"error_message"`
-	Component    string `json:"component"` // state, events, config
-	At           int64  `json:"at"`        // Unix s
+	ErrorCode    int    `json:"error_code"`    // of the error table
+	ErrorMessage string `json:"error_message"` // of the error table
+	Component    string `json:"component"`     // state, events, config
+	At           int64  `json:"at"`            // Unix s
 }
 
 // FaceResult is a recognised or unknown face; ours, the vendor has none.
 type FaceResult struct {
-	UserID       string         `json:"user_id"`
-	GroupID      string         `json:"group_id"`
-	UserName     string         `json:"user_name"`
-	Similarity   float64        `json:"similarity"` // cosine
-	Threshold    float64        `json:"threshold"`
-	Liveness     *float64       `json:"liveness"` // null: not judged
-	Location     Rect           `json:"location"`
-	Decision     DecisionReport `json:"decision"`
-	GioOuts      []RelayAction  `json:"gioouts"`
-	ImageContent string         `json:"image_content"`
-	ImagePath    string         `json:"image_path"` // base64 of the picture's address, where it is not in the message
+	UserID       string         `json:"user_id"`       // empty: nobody who is enrolled
+	GroupID      string         `json:"group_id"`      // of the person
+	UserName     string         `json:"user_name"`     // of the person
+	Similarity   float64        `json:"similarity"`    // cosine
+	Threshold    float64        `json:"threshold"`     // similarity from which on it is that person
+	Liveness     *float64       `json:"liveness"`      // null: not judged
+	Location     Rect           `json:"location"`      // the face
+	Decision     DecisionReport `json:"decision"`      // what the gate did
+	GioOuts      []RelayAction  `json:"gioouts"`       // relays that the board drove
+	ImageContent string         `json:"image_content"` // base64 of JPEG
+	ImagePath    string         `json:"image_path"`    // base64 of the picture's address, where it is not in the message
 }
 
 // Key is a public key the board trusts after binding.
 type Key struct {
-	KeyID     string `json:"key_id"`
+	KeyID     string `json:"key_id"`     // names it
 	PublicKey string `json:"public_key"` // hex Ed25519
-	Use       string `json:"use"`
+	Use       string `json:"use"`        // what it may sign
 }
 
 // BindBody makes a board part of an account. It holds a password: never log it.
 type BindBody struct {
-	AccountID int64 `json:"account_id"`
-	GroupID   int64 `json:"group_id"`
+	AccountID int64 `json:"account_id"` // whose the board is
+	GroupID   int64 `json:"group_id"`   // device group, 0 for none
 	Broker    struct {
-		URL      string `json:"url"` // tcp://host:port or ssl://host:port
-		Username string `json:"username"`
-		Password string `json:"password"`
-		CA       string `json:"ca"` // PEM; empty: the system's
+		URL      string `json:"url"`      // tcp://host:port or ssl://host:port
+		Username string `json:"username"` // for the broker
+		Password string `json:"password"` // for the broker; a secret
+		CA       string `json:"ca"`       // PEM; empty: the system's
 	} `json:"broker"`
-	Keys   []Key `json:"keys"`
+	Keys   []Key `json:"keys"` // whose signatures count
 	Policy struct {
-		SignConfig    bool `json:"sign_config"`
-		SignWhitelist bool `json:"sign_whitelist"`
+		SignConfig    bool `json:"sign_config"`    // configs must be signed
+		SignWhitelist bool `json:"sign_whitelist"` // whitelists must be signed
 	} `json:"policy"`
 }
 

@@ -36,13 +36,13 @@ type EventID struct {
 
 // Up is a message of the board.
 type Up struct {
-	ID        string   `json:"id"`
-	BV        int      `json:"bv"`
-	SN        string   `json:"sn"`
-	Name      string   `json:"name"`
-	Version   string   `json:"version"`
+	ID        string   `json:"id"`        // 16 letters and digits
+	BV        int      `json:"bv"`        // board version
+	SN        string   `json:"sn"`        // serial number of the board
+	Name      string   `json:"name"`      // of the message, as in its topic
+	Version   string   `json:"version"`   // 1.0
 	Timestamp int64    `json:"timestamp"` // Unix s
-	Payload   any      `json:"payload"`
+	Payload   any      `json:"payload"`   // see the messages
 	Event     *EventID `json:"event,omitempty"`
 }
 
@@ -57,21 +57,21 @@ type Command struct {
 
 // Reply answers a command.
 type Reply struct {
-	ID           string `json:"id"` // the command's, byte for byte
-	SN           string `json:"sn"`
-	Name         string `json:"name"`
-	Version      string `json:"version"`
-	Timestamp    int64  `json:"timestamp"`
-	Code         int    `json:"code"`    // 200, or as errcode.Code.MQTTCode
-	Payload      any    `json:"payload"` // always there, null where there is nothing
-	ErrorCode    int    `json:"error_code,omitempty"`
-	ErrorMessage string `json:"error_message,omitempty"`
+	ID           string `json:"id"`                      // the command's, byte for byte
+	SN           string `json:"sn"`                      // serial number of the board
+	Name         string `json:"name"`                    // of the command
+	Version      string `json:"version"`                 // 1.0
+	Timestamp    int64  `json:"timestamp"`               // Unix s
+	Code         int    `json:"code"`                    // 200, or as errcode.Code.MQTTCode
+	Payload      any    `json:"payload"`                 // always there, null where there is nothing
+	ErrorCode    int    `json:"error_code,omitempty"`    // of the error table
+	ErrorMessage string `json:"error_message,omitempty"` // what is wrong, and where
 }
 
 // Typed is the payload of commands and of replies with data.
 type Typed struct {
-	Type string `json:"type"`
-	Body any    `json:"body"`
+	Type string `json:"type"` // the name, but for tts_voice
+	Body any    `json:"body"` // see the messages
 }
 
 // Body is the payload of up messages that have a body.
@@ -81,12 +81,12 @@ type Body struct {
 
 // Down is a message to the board, as the cloud writes it.
 type Down struct {
-	ID        string `json:"id"`
-	SN        string `json:"sn"`
-	Name      string `json:"name"`
-	Version   string `json:"version"`
-	Timestamp int64  `json:"timestamp"`
-	Payload   Typed  `json:"payload"`
+	ID        string `json:"id"`        // any text; the answer has the same
+	SN        string `json:"sn"`        // serial number of the board
+	Name      string `json:"name"`      // of the command, as in its topic
+	Version   string `json:"version"`   // 1.0
+	Timestamp int64  `json:"timestamp"` // Unix s; not checked
+	Payload   Typed  `json:"payload"`   // type (the name) and body
 }
 
 var emptyBody = json.RawMessage("{}")

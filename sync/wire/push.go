@@ -25,13 +25,13 @@ type PushPlate struct {
 // PushPlateResult is PlateResult over HTTP push: license is plain.
 type PushPlateResult struct {
 	PlateResult
-	CarLocation2         RectLevel `json:"carlocation"`
-	ImageFile            string    `json:"imageFile"`            // base64 of JPEG
-	ImageFileLen         int       `json:"imageFileLen"`         // bytes before encoding
-	ImageFragmentFile    string    `json:"imageFragmentFile"`    // base64 of JPEG, the plate
-	ImageFragmentFileLen int       `json:"imageFragmentFileLen"` // bytes before encoding
-	FullImageContent     string    `json:"full_image_content,omitempty"`
-	SmallImageContent    string    `json:"small_image_content,omitempty"`
+	CarLocation2         RectLevel `json:"carlocation"`                   // car_location, as the HTTP document spells it
+	ImageFile            string    `json:"imageFile"`                     // base64 of JPEG
+	ImageFileLen         int       `json:"imageFileLen"`                  // bytes before encoding
+	ImageFragmentFile    string    `json:"imageFragmentFile"`             // base64 of JPEG, the plate
+	ImageFragmentFileLen int       `json:"imageFragmentFileLen"`          // bytes before encoding
+	FullImageContent     string    `json:"full_image_content,omitempty"`  // not used over HTTP push
+	SmallImageContent    string    `json:"small_image_content,omitempty"` // not used over HTTP push
 }
 
 // NewPushResult makes the form for HTTP push of a result and its pictures,
@@ -65,11 +65,11 @@ func plain(s string) string {
 
 // PushPicture answers a TriggerImage.
 type PushPicture struct {
-	IPAddr       string `json:"ipaddr"`
+	IPAddr       string `json:"ipaddr"` // the board's IPv4 address
 	TriggerImage struct {
-		ImageFile          string `json:"imageFile"`    // base64 of JPEG
-		ImageFileLen       int    `json:"imageFileLen"` // bytes before encoding
-		ImageFileBase64Len int    `json:"imageFileBase64Len"`
+		ImageFile          string `json:"imageFile"`          // base64 of JPEG
+		ImageFileLen       int    `json:"imageFileLen"`       // bytes before encoding
+		ImageFileBase64Len int    `json:"imageFileBase64Len"` // characters after encoding
 	} `json:"TriggerImage"`
 }
 
@@ -85,9 +85,9 @@ func NewPushPicture(ip string, jpeg []byte) (p PushPicture) {
 // is the vendor's; the fields are ours.
 type PushRowsResult struct {
 	Result struct {
-		OperateType int    `json:"operate_type"`
-		MsgID       string `json:"msg_id"`
-		State       string `json:"state"` // succeed, or what is wrong
+		OperateType int    `json:"operate_type"` // as asked
+		MsgID       string `json:"msg_id"`       // as asked
+		State       string `json:"state"`        // succeed, or what is wrong
 	} `json:"white_list_replay_operate"`
 }
 

@@ -10,8 +10,8 @@ type GPIOIn struct {
 // AlarmGioIn tells of one input.
 type AlarmGioIn struct {
 	DeviceName string `json:"deviceName"` // base64; plain over HTTP push
-	IPAddr     string `json:"ipaddr"`
-	SerialNo   string `json:"serialno"`
+	IPAddr     string `json:"ipaddr"`     // the board's IPv4 address
+	SerialNo   string `json:"serialno"`   // its serial number
 	Result     struct {
 		TriggerResult TriggerResult `json:"TriggerResult"`
 	} `json:"result"`
@@ -45,9 +45,9 @@ type SerialUp struct {
 
 // SerialReceived is what one port received.
 type SerialReceived struct {
-	Channel       int    `json:"channel"` // reserved, 0
-	SerialNo      string `json:"serialno"`
-	IPAddr        string `json:"ipaddr"`
+	Channel       int    `json:"channel"`       // reserved, 0
+	SerialNo      string `json:"serialno"`      // serial number
+	IPAddr        string `json:"ipaddr"`        // IPv4 address
 	DeviceName    string `json:"deviceName"`    // base64; plain over HTTP push
 	SerialChannel int    `json:"serialChannel"` // 0 RS485-1, 1 RS485-2 or RS232
 	Data          []byte `json:"data"`          // base64 of bytes
@@ -61,15 +61,15 @@ func NewSerialUp(sn, deviceName, ip string, channel int, data []byte) SerialUp {
 
 // SnapshotResult is the payload of snapshot from the board (vendor-mqtt.md, 4.5).
 type SnapshotResult struct {
-	StateCode       int    `json:"state_code"` // 200 or 500
-	MsgID           string `json:"msg_id"`     // the request's id
-	ImageFormat     string `json:"imageformat"`
-	ImgPath         string `json:"imgPath"` // base64
-	ImgAbsolutePath string `json:"imgAbsolutePath"`
-	ImgRelativePath string `json:"imgRelativePath"`
-	Bucket          string `json:"bucket"`
-	OSSType         string `json:"oss_type"`
-	ImageContent    []byte `json:"image_content"` // base64 of JPEG
+	StateCode       int    `json:"state_code"`      // 200 or 500
+	MsgID           string `json:"msg_id"`          // the request's id
+	ImageFormat     string `json:"imageformat"`     // jpg
+	ImgPath         string `json:"imgPath"`         // base64; empty: the content is in the message
+	ImgAbsolutePath string `json:"imgAbsolutePath"` // empty
+	ImgRelativePath string `json:"imgRelativePath"` // empty
+	Bucket          string `json:"bucket"`          // empty
+	OSSType         string `json:"oss_type"`        // empty
+	ImageContent    []byte `json:"image_content"`   // base64 of JPEG
 }
 
 // NewSnapshot makes the answer to request id; without a picture it failed.
@@ -110,7 +110,7 @@ const (
 // TimestampReply is the payload of the reply to get_device_timestamp. Clients
 // look for the time in two places.
 type TimestampReply struct {
-	Type      string    `json:"type"`
+	Type      string    `json:"type"`      // get_device_timestamp
 	Timestamp int64     `json:"timestamp"` // Unix s
 	Body      KeepAlive `json:"body"`
 }
@@ -144,23 +144,23 @@ func LaneEvent(triggerType int) (event int, ok bool) {
 // LaneResult is the payload of lanectrl_result (vendor-mqtt.md, 4.9).
 type LaneResult struct {
 	DeviceInfo LaneDevice    `json:"device_info"`
-	Time       string        `json:"time"` // local "YYYY-MM-DD hh:mm:ss"
-	ResultID   int64         `json:"result_id"`
-	IsOffline  int           `json:"isoffline"`  // 1 a stored one, sent later
-	EventType  int           `json:"event_type"` // 82 staying, 65 staying ended, 83 passing, 84 U-turn, 85 tail-gating
-	GroupID    int64         `json:"group_id"`   // the passage
-	GroupIDStr string        `json:"group_id_str"`
-	Result     []LanePicture `json:"result"`
+	Time       string        `json:"time"`         // local "YYYY-MM-DD hh:mm:ss"
+	ResultID   int64         `json:"result_id"`    // number of the event
+	IsOffline  int           `json:"isoffline"`    // 1 a stored one, sent later
+	EventType  int           `json:"event_type"`   // 82 staying, 65 staying ended, 83 passing, 84 U-turn, 85 tail-gating
+	GroupID    int64         `json:"group_id"`     // the passage
+	GroupIDStr string        `json:"group_id_str"` // the same as a text
+	Result     []LanePicture `json:"result"`       // one picture
 }
 
 // LaneDevice is the board that saw it.
 type LaneDevice struct {
-	AlgChn  int    `json:"alg_chn"`
-	ChnID   int    `json:"chn_id"`
-	DevIP   string `json:"dev_ip"`
-	DevPort int    `json:"dev_port"`
-	RuleID  int    `json:"rule_id"`
-	SoftVer string `json:"soft_ver"`
+	AlgChn  int    `json:"alg_chn"`  // reserved, 0
+	ChnID   int    `json:"chn_id"`   // reserved, 0
+	DevIP   string `json:"dev_ip"`   // IPv4 address
+	DevPort int    `json:"dev_port"` // 80
+	RuleID  int    `json:"rule_id"`  // 1
+	SoftVer string `json:"soft_ver"` // of the agent
 }
 
 // LanePicture is a picture of the event and the plate on it.
@@ -172,24 +172,24 @@ type LanePicture struct {
 
 // LaneImage is where a picture lies; its content is not part of this message.
 type LaneImage struct {
-	FullImageID           int64  `json:"full_image_id"`
-	FullImagePath         string `json:"full_image_path"` // base64
-	FullImageAbsolutePath string `json:"full_image_absolute_path"`
-	FullImageRelativePath string `json:"full_image_relative_path"`
-	ImageType             int    `json:"image_type"`
+	FullImageID           int64  `json:"full_image_id"`            // number of the event
+	FullImagePath         string `json:"full_image_path"`          // base64
+	FullImageAbsolutePath string `json:"full_image_absolute_path"` // empty
+	FullImageRelativePath string `json:"full_image_relative_path"` // empty
+	ImageType             int    `json:"image_type"`               // 0 full, 1 the plate's
 	FeCropInfo            struct {
-		Left   int `json:"left"`
-		Top    int `json:"top"`
-		Width  int `json:"width"`
-		Height int `json:"height"`
+		Left   int `json:"left"`   // of the plate, pixels
+		Top    int `json:"top"`    // pixels
+		Width  int `json:"width"`  // pixels
+		Height int `json:"height"` // pixels
 	} `json:"fe_crop_info"`
 }
 
 // LanePlate is the plate of a lane event.
 type LanePlate struct {
-	License        string `json:"license"`    // base64
-	ColorType      string `json:"color_type"` // base64 of the number as a text, table 6.1
-	Type           string `json:"type"`       // base64 of the number as a text, table 6.2
-	Confidence     int    `json:"confidence"` // 0–100
-	PlateTrueWidth int    `json:"plate_true_width"`
+	License        string `json:"license"`          // base64
+	ColorType      string `json:"color_type"`       // base64 of the number as a text, table 6.1
+	Type           string `json:"type"`             // base64 of the number as a text, table 6.2
+	Confidence     int    `json:"confidence"`       // 0–100
+	PlateTrueWidth int    `json:"plate_true_width"` // 0: not known
 }

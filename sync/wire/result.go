@@ -20,10 +20,10 @@ const (
 
 // Rect is a box by its edges in pixels of the full picture.
 type Rect struct {
-	Left   int `json:"left"`
-	Top    int `json:"top"`
-	Right  int `json:"right"`
-	Bottom int `json:"bottom"`
+	Left   int `json:"left"`   // pixels
+	Top    int `json:"top"`    // pixels
+	Right  int `json:"right"`  // pixels
+	Bottom int `json:"bottom"` // pixels
 }
 
 // RectLevel is the extra level RECT that most boxes of the protocol have.
@@ -33,71 +33,71 @@ type RectLevel struct {
 
 // RelayAction is a relay that the board drove because of a result.
 type RelayAction struct {
-	IONum    int `json:"ionum"` // output 0–3
-	CtrlType int `json:"ctrltype"`
+	IONum    int `json:"ionum"`    // output 0–3
+	CtrlType int `json:"ctrltype"` // 1 on a server's order, 2 by the list or a face
 }
 
 // Timeval is a moment in Unix time and in the board's local time.
 type Timeval struct {
-	DecYear int   `json:"decyear"`
-	DecMon  int   `json:"decmon"`
-	DecDay  int   `json:"decday"`
-	DecHour int   `json:"dechour"`
-	DecMin  int   `json:"decmin"`
-	DecSec  int   `json:"decsec"`
-	Sec     int64 `json:"sec"`
-	Usec    int64 `json:"usec"`
+	DecYear int   `json:"decyear"` // local time
+	DecMon  int   `json:"decmon"`  // 1–12
+	DecDay  int   `json:"decday"`  // 1–31
+	DecHour int   `json:"dechour"` // 0–23
+	DecMin  int   `json:"decmin"`  // 0–59
+	DecSec  int   `json:"decsec"`  // 0–59
+	Sec     int64 `json:"sec"`     // Unix s
+	Usec    int64 `json:"usec"`    // µs within the second
 }
 
 // CarBrand is {brand, type, year}; unknown is 255, 255, 65535.
 type CarBrand struct {
-	Brand int `json:"brand"`
-	Type  int `json:"type"`
-	Year  int `json:"year"`
+	Brand int `json:"brand"` // 255: not known
+	Type  int `json:"type"`  // table 6.6; 255: not known
+	Year  int `json:"year"`  // 65535: not known
 }
 
 // PlateItem is one plate of a result.
 type PlateItem struct {
-	Color             int    `json:"color"`
-	Type              int    `json:"type"`
-	License           string `json:"license"` // base64
-	PlateWidth        int    `json:"plate_width"`
-	IsDanger          int    `json:"is_danger"`
-	Pos               Rect   `json:"pos"`
-	ImagePath         string `json:"image_path"`
-	ImageAbsolutePath string `json:"image_absolute_path"`
-	ImageRelativePath string `json:"image_relative_path"`
-	Content           string `json:"content"` // base64 of JPEG
-	BinImgPath        string `json:"binimg_path"`
-	BinImgContent     string `json:"binimg_content"`
-	BinImgSize        int    `json:"binImgSize"`  // bytes
-	ClipImgSize       int    `json:"clipImgSize"` // bytes of the cut-out
+	Color             int    `json:"color"`               // table 6.1
+	Type              int    `json:"type"`                // table 6.2
+	License           string `json:"license"`             // base64
+	PlateWidth        int    `json:"plate_width"`         // pixels
+	IsDanger          int    `json:"is_danger"`           // 1 dangerous goods; always 0
+	Pos               Rect   `json:"pos"`                 // the plate
+	ImagePath         string `json:"image_path"`          // base64 of path or URL; empty: content
+	ImageAbsolutePath string `json:"image_absolute_path"` // path mode
+	ImageRelativePath string `json:"image_relative_path"` // path mode
+	Content           string `json:"content"`             // base64 of JPEG
+	BinImgPath        string `json:"binimg_path"`         // empty
+	BinImgContent     string `json:"binimg_content"`      // empty
+	BinImgSize        int    `json:"binImgSize"`          // bytes
+	ClipImgSize       int    `json:"clipImgSize"`         // bytes of the cut-out
 }
 
 // PlateResult is the vendor's table 4.1, in full.
 type PlateResult struct {
-	License        string    `json:"license"` // base64
-	LicenseExtType int       `json:"license_ext_type"`
-	ColorType      int       `json:"colorType"` // 0–6, table 6.1
-	Type           int       `json:"type"`      // table 6.2
-	Confidence     int       `json:"confidence"`
-	Direction      int       `json:"direction"` // table 6.4
-	TriggerType    int       `json:"triggerType"`
-	PlateID        int64     `json:"plateid"`
-	IsOffline      int       `json:"isoffline"`
-	IsFakePlate    int       `json:"is_fake_plate"`
-	IsEncrypted    int       `json:"is_encrypted"`
-	FeatureCode    bool      `json:"feature_code"`
-	Location       RectLevel `json:"location"`
-	CarLocation    RectLevel `json:"car_location"`
-	CarColor       int       `json:"carColor"`
-	CarBrand       CarBrand  `json:"car_brand"`
-	Bright         int       `json:"bright"`
-	CarBright      int       `json:"carBright"`
-	CleanTime      int       `json:"clean_time"`
-	TimeUsed       int       `json:"timeUsed"` // µs
-	PlateDistance  int       `json:"plate_distance"`
-	PlateTrueWidth int       `json:"plate_true_width"`
+	License        string    `json:"license"`          // base64
+	LicenseExtType int       `json:"license_ext_type"` // 0 not known
+	ColorType      int       `json:"colorType"`        // 0–6, table 6.1
+	Type           int       `json:"type"`             // table 6.2
+	Confidence     int       `json:"confidence"`       // 0–100
+	Direction      int       `json:"direction"`        // table 6.4
+	TriggerType    int       `json:"triggerType"`      // table 6.3: 1 video, 2 input, 4 software, 8 virtual loop
+	PlateID        int64     `json:"plateid"`          // number of the result, growing
+	IsOffline      int       `json:"isoffline"`        // 1 a stored one, sent later
+	IsFakePlate    int       `json:"is_fake_plate"`    // always 0
+	IsEncrypted    int       `json:"is_encrypted"`     // always 0
+	FeatureCode    bool      `json:"feature_code"`     // always false
+	Location       RectLevel `json:"location"`         // the plate
+	CarLocation    RectLevel `json:"car_location"`     // the vehicle, zeros: not known
+	CarColor       int       `json:"carColor"`         // table 6.5; 255 not known
+	CarBrand       CarBrand  `json:"car_brand"`        // not known: 255, 255, 65535
+	Bright         int       `json:"bright"`           // reserved, 0
+	CarBright      int       `json:"carBright"`        // reserved, 0
+	CleanTime      int       `json:"clean_time"`       // reserved, 0
+	TimeUsed       int       `json:"timeUsed"`         // µs
+	PlateDistance  int       `json:"plate_distance"`   // 0 not known
+	PlateTrueWidth int       `json:"plate_true_width"` // 0 not known
 	TimeStamp      struct {
 		Timeval Timeval `json:"Timeval"`
 	} `json:"timeStamp"`
@@ -107,30 +107,30 @@ type PlateResult struct {
 	UniqueID  string        `json:"unique_id,omitempty"`  // serial number, "_" and Unix ms
 	RecordID  int64         `json:"record_uuid"`          // as plateid
 	EventChan int           `json:"event_channel"`        // reserved, 0
-	GioOuts   []RelayAction `json:"gioouts"`
+	GioOuts   []RelayAction `json:"gioouts"`              // relays that the board drove because of it
 
-	Bucket                    string `json:"bucket"`
-	OSSType                   string `json:"oss_type"`
-	ImagePath                 string `json:"imagePath"`
-	ImageAbsolutePath         string `json:"imageAbsolutePath"`
-	ImageRelativePath         string `json:"imageRelativePath"`
-	ImageFragmentPath         string `json:"imageFragmentPath"`
-	ImageFragmentAbsolutePath string `json:"imageFragmentAbsolutePath"`
-	ImageFragmentRelativePath string `json:"imageFragmentRelativePath"`
-	FullImageContent          string `json:"full_image_content"`  // base64 of JPEG
-	SmallImageContent         string `json:"small_image_content"` // base64 of JPEG
+	Bucket                    string `json:"bucket"`                    // path mode: the store
+	OSSType                   string `json:"oss_type"`                  // path mode: the kind of store
+	ImagePath                 string `json:"imagePath"`                 // base64 of path or URL of the full picture; empty: content
+	ImageAbsolutePath         string `json:"imageAbsolutePath"`         // path mode
+	ImageRelativePath         string `json:"imageRelativePath"`         // path mode
+	ImageFragmentPath         string `json:"imageFragmentPath"`         // base64 of path or URL of the plate's picture; empty: content
+	ImageFragmentAbsolutePath string `json:"imageFragmentAbsolutePath"` // path mode
+	ImageFragmentRelativePath string `json:"imageFragmentRelativePath"` // path mode
+	FullImageContent          string `json:"full_image_content"`        // base64 of JPEG
+	SmallImageContent         string `json:"small_image_content"`       // base64 of JPEG
 
-	Plates []PlateItem `json:"plates"`
+	Plates []PlateItem `json:"plates"` // one per plate, the main one first
 }
 
 // AlarmInfoPlate is a recognition result (vendor-mqtt.md, 4.1).
 type AlarmInfoPlate struct {
-	Channel    int    `json:"channel"`
+	Channel    int    `json:"channel"`    // reserved, 0
 	DeviceName string `json:"deviceName"` // base64
-	IPAddr     string `json:"ipaddr"`
-	SerialNo   string `json:"serialno"`
-	RuleID     int    `json:"rule_id"`
-	UserData   string `json:"user_data"` // base64
+	IPAddr     string `json:"ipaddr"`     // the board's IPv4 address
+	SerialNo   string `json:"serialno"`   // serial number
+	RuleID     int    `json:"rule_id"`    // 1
+	UserData   string `json:"user_data"`  // base64
 	Result     struct {
 		PlateResult PlateResult `json:"PlateResult"`
 	} `json:"result"`
@@ -145,7 +145,7 @@ type IVSResult struct {
 
 // DecisionReport says what the gate did about a result, and why.
 type DecisionReport struct {
-	Opened bool   `json:"opened"`
+	Opened bool   `json:"opened"` // whether the barrier was opened
 	Reason string `json:"reason"` // e.g. listed, not_listed, out_of_time
 	// Listed is the whitelist's row that the plate was taken for, Group its group.
 	Listed string `json:"listed,omitempty"`
