@@ -22,7 +22,7 @@ SETUP   := $(wildcard vision/models/setup/main.go)
 with_gocv = $(GO) list -tags=customenv -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./... | grep    ' gocv.io/x/gocv\|\[gocv.io/x/gocv' | cut -d' ' -f1
 pure_go   = $(GO) list -tags=customenv -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./... | grep -v ' gocv.io/x/gocv\|\[gocv.io/x/gocv' | cut -d' ' -f1
 
-.PHONY: help run test bench soak build deps models lint cross clean crash
+.PHONY: help run test bench soak build deps models fuzz lint cross clean crash
 
 help: ## print this list
 	@echo "Gatehouse: make TARGET"
@@ -60,6 +60,9 @@ soak: build models ## half an hour with a camera that misbehaves (SHORT=1: a min
 	@SOAK="$(if $(SHORT),600 frames 90s,20000 frames 30m)" $(OPENCV) $(GO) test -tags=customenv -count=1 -timeout 3h -v -run '^TestSoak$$' ./vision/worker | awk '/^(ok|PASS|=== |--- PASS)/ {next} /^(FAIL|--- FAIL|panic:)/ {bad=1} {print} END {exit bad}'
 crash: build ## kill and damage the real agent in every way (an hour or two; SHORT=1: a minute), with tables
 	@$(if $(SHORT),,CRASH=long) $(GO) test -count=1 -v -timeout 12h $(if $(RUN),-run $(RUN)) ./agent/crash
+
+fuzz: ## run every fuzz target for a while (FUZZTIME=10m; RUN=pattern)
+	@$(OPENCV) packaging/fuzz.sh
 
 lint: deps ## gofmt, go vet, staticcheck, and govulncheck where its database can be reached
 	@packaging/lint.sh

@@ -49,6 +49,8 @@ const usage = `gatehouse: the agent on a camera board at a gate / 道口相机�
                                 rows whose plate contains the text / 白名单
   gatehouse changes [--json]    configs, whitelists and upgrades, and how they stand / 变更
   gatehouse audit [--json]      what was refused, keys and policy / 审计
+  gatehouse protocol [NAME…] [--markdown]
+                                the messages that the board speaks, all or some / 协议文档
   gatehouse doctor              find out what is wrong, with the way out / 自检
   gatehouse demo                cloud, board and pictures on this machine (make run)
   gatehouse version
@@ -75,7 +77,7 @@ type options struct {
 	cloud, key, remark, secret string
 	group                      int64
 	dir, camera, lang          string
-	once                       bool
+	once, markdown             bool
 	args                       []string
 }
 
@@ -87,7 +89,7 @@ func command(ctx context.Context, args []string, in io.Reader, out io.Writer) er
 	}
 	run, ok := map[string]func(context.Context, options, io.Reader, io.Writer) error{
 		"run": runAgent, "status": status, "identity": identity, "bind": bind, "unbind": unbind, "events": events, "demo": show,
-		"face": face, "config": config, "audit": auditList, "changes": changes, "whitelist": rows, "doctor": doctor,
+		"face": face, "config": config, "audit": auditList, "changes": changes, "whitelist": rows, "protocol": protocol, "doctor": doctor,
 		"version": func(_ context.Context, _ options, _ io.Reader, out io.Writer) error {
 			_, err := fmt.Fprintln(out, version)
 			return err
@@ -110,6 +112,8 @@ func flags(name string, args []string) (o options, err error) {
 	switch name {
 	case "status", "identity", "events", "face", "config", "audit", "changes", "whitelist":
 		f.BoolVar(&o.json, "json", false, "print JSON")
+	case "protocol":
+		f.BoolVar(&o.markdown, "markdown", false, "print Markdown")
 	case "bind", "unbind":
 		f.StringVar(&o.cloud, "cloud", "", "address of the cloud's HTTP API, e.g. https://cloud.example")
 		f.StringVar(&o.key, "key", "", "id of the installer's AccessKey")
@@ -131,7 +135,7 @@ func flags(name string, args []string) (o options, err error) {
 		}
 		o.args, args = append(o.args, f.Arg(0)), f.Args()[1:]
 	}
-	if len(o.args) > 0 && name != "face" && name != "config" && name != "whitelist" {
+	if len(o.args) > 0 && name != "face" && name != "config" && name != "whitelist" && name != "protocol" {
 		return o, fmt.Errorf("unknown argument %q; see gatehouse --help", o.args[0])
 	}
 	if (name == "bind" || name == "unbind") && (o.cloud == "" || o.key == "") {

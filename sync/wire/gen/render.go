@@ -109,7 +109,7 @@ func document(dir string) (string, error) {
 func (p *page) message(m message) error {
 	fmt.Fprintf(p, "\n### %s, %s\n\n%s\n", m.name, m.direction, m.means)
 	if m.of != "" {
-		fmt.Fprintf(p, "\n%s is a [%s](#%s).\n", m.in, m.of, strings.ToLower(m.of))
+		fmt.Fprintf(p, "\n%s: [%s](#%s).\n", m.in, m.of, strings.ToLower(m.of))
 		p.pending = append(p.pending, m.of)
 	}
 	if len(m.rows) > 0 {

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"regexp"
+	"strings"
+	"unicode/utf8"
+
+	"gatehouse/sync/wire"
+)
+
+// protocol prints the documentation of the messages: all of it, or the parts
+// on the messages and types that are named.
+func protocol(_ context.Context, o options, _ io.Reader, out io.Writer) error {
+	page := wire.Protocol
+	if len(o.args) > 0 {
+		var found []string
+		for _, name := range o.args {
+			parts := protocolParts(page, name)
+			if len(parts) == 0 {
+				return fmt.Errorf("there is no message or type %q; gatehouse protocol lists all", name)
+			}
+			found = append(found, parts...)
+		}
+		page = strings.Join(found, "\n")
+	}
+	if !o.markdown {
+		page = plainText(page)
+	}
+	_, err := io.WriteString(out, page)
+	return err
+}
+
+var heading = regexp.MustCompile(`(?m)^###? `)
+
+// protocolParts gives the sections of the page whose heading is name, a
+// message (in either direction) or a type.
+func protocolParts(page, name string) (parts []string) {
+	at := heading.FindAllStringIndex(page, -1)
+	for i, h := range at {
+		end := len(page)
+		if i+1 < len(at) {
+			end = at[i+1][0]
+		}
+		title, _, _ := strings.Cut(page[h[1]:end], "\n")
+		title, _, _ = strings.Cut(title, ",")
+		if strings.EqualFold(title, name) {
+			parts = append(parts, page[h[0]:end])
+		}
+	}
+	return parts
+}
+
+var (
+	markdownLink    = regexp.MustCompile(`\[(\w+)\]\(#\w+\)`)
+	markdownComment = regexp.MustCompile(`(?s)<!--.*?-->\n\n?`)
+)
+
+// plainText makes a page for a terminal: tables in columns, no marks.
+func plainText(page string) string {
+	page = markdownLink.ReplaceAllString(markdownComment.ReplaceAllString(page, ""), "$1")
+	var out strings.Builder
+	var table [][]string
+	flush := func() {
+		writeColumns(&out, table)
+		table = nil
+	}
+	for line := range strings.Lines(page) {
+		line = strings.TrimRight(line, "\n")
+		if strings.HasPrefix(line, "|") {
+			if !strings.HasPrefix(line, "|---") {
+				table = append(table, cells(line))
+			}
+			continue
+		}
+		flush()
+		out.WriteString(strings.ReplaceAll(strings.TrimLeft(line, "#"), "`", "") + "\n")
+	}
+	flush()
+	return out.String()
+}
+
+// cells takes a table's line apart.
+func cells(line string) (list []string) {
+	const bar = "\x00" // for a bar within a cell
+	for c := range strings.SplitSeq(strings.Trim(strings.ReplaceAll(line, `\|`, bar), "|"), "|") {
+		list = append(list, strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(c), bar, "|"), "`", ""))
+	}
+	return list
+}
+
+// writeColumns writes rows with their columns aligned.
+func writeColumns(out *strings.Builder, rows [][]string) {
+	var width []int
+	for _, r := range rows {
+		for i, c := range r {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], utf8.RuneCountInString(c))
+		}
+	}
+	for _, r := range rows {
+		line := ""
+		for i, c := range r {
+			line += "  " + c
+			if i < len(r)-1 {
+				line += strings.Repeat(" ", width[i]-utf8.RuneCountInString(c))
+			}
+		}
+		out.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+}
