@@ -76,6 +76,8 @@ def show(rows, readers):
         chosen = [r for r in rows if r[0] == group
                   or group == 'all real' and r[0].startswith('real')
                   or group == 'all rendered' and not r[0].startswith('real')]
+        if not chosen:
+            continue
         line = f'{group:32} {len(chosen):5}'
         for k in range(len(readers)):
             right = np.mean([r[2][k][0] == r[1] for r in chosen])
@@ -95,17 +97,18 @@ def main():
     parser.add_argument('--small', required=True)
     parser.add_argument('--models', required=True)
     parser.add_argument('--each', type=int, default=20, help='rendered plates of each kind')
-    parser.add_argument('--most', type=int, help='stop after so many cuts')
+    parser.add_argument('--most', type=int, default=10000, help='cuts of a group at most')
     parser.add_argument('--seed', type=int, default=4321)
     args = parser.parse_args()
     cv2.setNumThreads(1)
     rng = np.random.default_rng(args.seed)
     readers = [small(args.small), paddle(args.models)]
     rows = []
+    counts = {}
     for group, cut, number, foreign in cases(args.train, args.each, rng):
-        rows.append((group, number, [r.read(cut, foreign) for r in readers]))
-        if args.most and len(rows) >= args.most:
-            break
+        counts[group] = counts.get(group, 0) + 1
+        if counts[group] <= args.most:
+            rows.append((group, number, [r.read(cut, foreign) for r in readers]))
     show(rows, readers)
 
 
