@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/metrics"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -116,15 +117,26 @@ func BenchmarkLookup(b *testing.B) {
 // BenchmarkApply puts sets in while lookups run in another goroutine, and tells
 // the longest time one of them took ("stall"; "idle" is the same on the same
 // machine while no set goes in: what the scheduler takes), the longest wait of
-// another writer of the database ("held"), and the bytes written per row.
+// another writer of the database ("held"), the memory that a set takes more than
+// the one in force while it goes in ("peak"), and the bytes written per row.
+// LONG=1 does the same with a million rows.
 func BenchmarkApply(b *testing.B) {
-	for _, n := range []int{100_000} {
+	sizes := []int{100_000}
+	if os.Getenv("LONG") != "" {
+		sizes = append(sizes, 1_000_000)
+	}
+	for _, n := range sizes {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
 			l := open(b)
 			content := contentFile(b, n)
 			put(b, l, "first", content)
 			var stop atomic.Bool
-			var longest, held, lookups atomic.Int64
+			var longest, held, lookups, peak atomic.Int64
+			inUse := func() int64 {
+				sample := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}
+				metrics.Read(sample)
+				return int64(sample[0].Value.Uint64())
+			}
 			var wait sync.WaitGroup
 			plates := make([]string, 1024)
 			for i := range plates {
@@ -148,13 +160,16 @@ func BenchmarkApply(b *testing.B) {
 					if d := int64(time.Since(begin)); d > held.Load() {
 						held.Store(d)
 					}
+					peak.Store(max(peak.Load(), inUse()))
 					time.Sleep(10 * time.Millisecond)
 				}
 			})
 			time.Sleep(2 * time.Second)
 			idle := longest.Swap(0)
+			start := int64(heap())
 			held.Store(0)
 			lookups.Store(0)
+			peak.Store(0)
 			pages := l.db.Stats().TxStats
 			begin, _ := written(l)
 			sets := 0
@@ -169,6 +184,7 @@ func BenchmarkApply(b *testing.B) {
 			b.ReportMetric(float64(longest.Load())/1e6, "stall-ms")
 			b.ReportMetric(float64(idle)/1e6, "idle-ms")
 			b.ReportMetric(float64(held.Load())/1e6, "held-ms")
+			b.ReportMetric(float64(peak.Load()-start)/(1<<20), "peak-MiB")
 			b.ReportMetric(float64(lookups.Load())/b.Elapsed().Seconds(), "lookups/s")
 			b.ReportMetric(float64(now.GetPageCount()-pages.GetPageCount())/float64(sets*n)*float64(os.Getpagesize()), "pageB/row")
 			if ok {
