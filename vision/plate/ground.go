@@ -30,6 +30,13 @@ func (r *Recognizer) ground(picture gocv.Mat, q quad.Quad) ground {
 	return groundOf(pixels)
 }
 
+// Below the mean value dim, or above the mean saturation colourful (noise in the
+// dark, or a lamp's colour), a dark ground has no colour that can be told.
+const (
+	dim       = 50
+	colourful = 90
+)
+
 // groundOf decides from HSV pixels (three bytes each, hue 0–179). The shares
 // asked for were chosen on the training pictures.
 func groundOf(hsv []uint8) ground {
@@ -71,6 +78,8 @@ func groundOf(hsv []uint8) ground {
 		return ground{"unknown", dark} // a grey picture: infrared or black and white
 	case best*10 < n*3 && dark:
 		return ground{"white", true}
+	case best*10 < n*3 && (value < dim*n || saturation > colourful*n):
+		return ground{"unknown", false} // too dark to tell black from blue
 	case best*10 < n*3:
 		return ground{"black", false}
 	case best == blue:

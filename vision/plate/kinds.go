@@ -62,13 +62,15 @@ func kindOf(form text.Form, g ground, rows int) kind {
 }
 
 // likely is the ground's colour, or, where there is none to see (infrared, or a
-// standard number in what looks white or green), what it can only be: standard
-// numbers in two rows are on yellow plates, light ones on blue, dark ones on
-// yellow.
+// standard number on what looks green or white), what it can only be: standard
+// numbers in two rows are on yellow plates, light ones on blue (which some
+// cameras show as a bluish green), dark ones on yellow.
 func (g ground) likely(rows int) string {
 	switch {
 	case standard[g.color] != (layout{}):
 		return g.color
+	case g.color == "green" && !g.dark:
+		return "blue"
 	case g.color != "unknown":
 		return ""
 	case rows == 2 || g.dark:

@@ -50,6 +50,7 @@ func TestKinds(t *testing.T) {
 		{"川A12345", light("unknown"), 2, "cn_yellow_double", "yellow", 4, 2},
 		{"苏ED12345", dark("unknown"), 1, "cn_green_small", "green", 19, 5},
 		{"粤B1234警", dark("unknown"), 1, "cn_police", "white", 5, 3},
+		{"川A12345", light("green"), 1, "cn_blue", "blue", 1, 1},
 		// A standard number on a ground that it cannot have.
 		{"川A12345", dark("green"), 1, "cn_unknown", "green", 0, 5},
 	} {

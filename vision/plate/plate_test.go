@@ -63,8 +63,9 @@ func TestGround(t *testing.T) {
 		"black on yellow":               {hsv([4]int{70, 22, 200, 220}, [4]int{30, 0, 20, 30}), "yellow", true},
 		"black on green":                {hsv([4]int{70, 70, 120, 200}, [4]int{30, 0, 20, 30}), "green", true},
 		"black on white":                {hsv([4]int{70, 20, 15, 230}, [4]int{30, 20, 20, 30}), "white", true},
-		"white on black":                {hsv([4]int{70, 20, 30, 30}, [4]int{30, 20, 15, 230}), "black", false},
+		"white on black":                {hsv([4]int{70, 20, 30, 35}, [4]int{30, 20, 15, 230}), "black", false},
 		"infrared, which has no colour": {hsv([4]int{70, 0, 0, 200}, [4]int{30, 0, 0, 40}), "unknown", true},
+		"a plate at dusk":               {hsv([4]int{70, 112, 20, 20}, [4]int{30, 20, 15, 60}), "unknown", false},
 		"no pixels":                     {nil, "unknown", false},
 	} {
 		if got := groundOf(c.pixels); got != (ground{c.want, c.dark}) {
