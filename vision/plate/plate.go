@@ -185,6 +185,9 @@ func (r *Recognizer) describe(size image.Point, c Candidate, e evidence, read bo
 	if read {
 		p.Features = features(c, e)
 		p.Score = r.confidence.Of(p.Features)
+		if e.reading.Form == text.Overseas && r.read.ambiguous(e.reading.Number) {
+			p.Score = min(p.Score, undecided)
+		}
 	}
 	if !read || p.Score < least {
 		if !unreadable(c) {
@@ -210,6 +213,11 @@ func (r *Recognizer) describe(size image.Point, c Candidate, e evidence, read bo
 	p.Box = link.Box{Left: area.Min.X, Top: area.Min.Y, Width: area.Dx(), Height: area.Dy()}
 	return p, true
 }
+
+// undecided is the most that a number is given whose O or 0, I or 1 no picture
+// tells apart: enough for a gate, which compares it with a list, and less than
+// what may be relied upon.
+const undecided = 0.94
 
 // surePlate is the refiner's probability from which on something that cannot be
 // read is still told as a plate, and leastWidth its width in pixels.

@@ -57,12 +57,12 @@ func (r *reader) close() {
 
 // home reports whether mainland numbers are the expected ones.
 func (r *reader) home() bool {
-	for _, e := range r.engines {
-		if e != nil {
-			return e.decoder.Home()
-		}
-	}
-	return true
+	return r.engines[r.first()].decoder.Home()
+}
+
+// ambiguous reports whether an overseas number has a twin.
+func (r *reader) ambiguous(number string) bool {
+	return r.engines[r.first()].decoder.Ambiguous(number)
 }
 
 // first is the recogniser that looks for the best cut.

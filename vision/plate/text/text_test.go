@@ -334,3 +334,28 @@ func FuzzTemplates(f *testing.F) {
 		}
 	})
 }
+
+// Where O and 0 would both make a number, nobody can tell which it is.
+func TestAmbiguous(t *testing.T) {
+	everywhere := decoder(t)
+	brazil, err := NewDecoder(keys, BuiltIn(), Regions{"br"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	britain, err := NewDecoder(keys, BuiltIn(), Regions{"gb"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		d      *Decoder
+		number string
+		want   bool
+	}{
+		{brazil, "ABC1O23", true}, {brazil, "ABC1023", true}, {brazil, "ABC1234", false}, {brazil, "ABO1234", false},
+		{britain, "LS10EBC", false}, {everywhere, "ABC1023", true}, {everywhere, "ABC2345", false}, {everywhere, "?", false}, {everywhere, "", false},
+	} {
+		if c.d.Ambiguous(c.number) != c.want {
+			t.Errorf("%s is ambiguous: %v", c.number, !c.want)
+		}
+	}
+}
