@@ -12,10 +12,10 @@ import (
 
 // Feature names, in the order of Features. All but the last ones say more for a
 // reading the larger they are, so their weights are never negative.
-var featureNames = []string{"small", "pp", "both", "weakest", "rival", "votes", "plate", "size", "overseas", "two_rows", "digits"}
+var featureNames = []string{"small", "pp", "both", "weakest", "rival", "votes", "plate", "size", "overseas", "two_rows", "digits", "misfit"}
 
 // Features describe one reading by numbers of about the same size.
-type Features [11]float64
+type Features [12]float64
 
 // rising is how many features, from the first, may only add to the confidence.
 const rising = 8
@@ -28,7 +28,7 @@ func logit(p float64) float64 {
 }
 
 // features are what the confidence is calculated from.
-func features(c Candidate, e evidence) Features {
+func features(c Candidate, e evidence, g ground) Features {
 	var f Features
 	flag := func(i int, on bool) {
 		if on {
@@ -59,6 +59,7 @@ func features(c Candidate, e evidence) Features {
 	flag(8, e.reading.Form == text.Overseas)
 	flag(9, e.rows == 2)
 	flag(10, strings.Trim(e.reading.Number, "0123456789") == "")
+	flag(11, kindOf(e.reading.Form, g, e.rows).name == unknownKind)
 	return f
 }
 

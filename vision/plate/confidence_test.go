@@ -21,6 +21,7 @@ func TestShippedConfidences(t *testing.T) {
 				clear.read[e], clear.shares[e], clear.tops[e] = true, .995, 1
 			}
 		}
+		blue := ground{color: "blue"}
 		large := Candidate{Score: .999}
 		large.Quad[1].X, large.Quad[2].X, large.Quad[2].Y, large.Quad[3].Y = 160, 160, 50, 50
 		doubtful := clear
@@ -28,7 +29,7 @@ func TestShippedConfidences(t *testing.T) {
 		for e := range engines {
 			doubtful.shares[e] *= .5
 		}
-		sure, unsure := c.Of(features(large, clear)), c.Of(features(large, doubtful))
+		sure, unsure := c.Of(features(large, clear, blue)), c.Of(features(large, doubtful, blue))
 		if sure < .95 || sure > 1 || unsure > .9 {
 			t.Errorf("%s: a clear reading has %.3f, a doubtful one %.3f", readers, sure, unsure)
 		}

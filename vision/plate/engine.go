@@ -21,7 +21,7 @@ const (
 )
 
 // DefaultReader is who reads where nothing is said.
-const DefaultReader = ReadPPOCR
+const DefaultReader = ReadBoth
 
 // The places of the two recognisers in a tally.
 const (

@@ -16,6 +16,9 @@ var vendorColors = map[string]int{"unknown": 0, "blue": 1, "yellow": 2, "white":
 // like the other.
 type layout struct{ one, two kind }
 
+// unknownKind is a standard number on a ground that no such plate has.
+const unknownKind = "cn_unknown"
+
 // layouts of the forms that tell the kind by themselves.
 var layouts = map[text.Form]layout{
 	text.GreenSmall: {one: kind{"cn_green_small", "green", 19}},
@@ -54,7 +57,7 @@ func kindOf(form text.Form, g ground, rows int) kind {
 	}
 	switch {
 	case !ok:
-		return kind{"cn_unknown", g.color, 0}
+		return kind{unknownKind, g.color, 0}
 	case l.one == kind{} || rows == 2 && l.two != kind{}:
 		return l.two
 	}

@@ -183,7 +183,7 @@ func (r *Recognizer) within(picture gocv.Mat, size image.Point) ([]Candidate, er
 // describe makes a result of what was read; ok is false where it is none.
 func (r *Recognizer) describe(size image.Point, c Candidate, e evidence, read bool, g ground, least float64) (p Judged, ok bool) {
 	if read {
-		p.Features = features(c, e)
+		p.Features = features(c, e, g)
 		p.Score = r.confidence.Of(p.Features)
 		if e.reading.Form == text.Overseas && r.read.ambiguous(e.reading.Number) {
 			p.Score = min(p.Score, undecided)

@@ -69,13 +69,9 @@ func (t *tally) share(h *hypothesis, engine int) float64 {
 
 // trust is how much a recogniser's word weighs. The small one knows mainland
 // plates better, and its probabilities mean more: PP-OCR's are near 1 for many
-// wrong numbers; PP-OCR has seen more of the world. Chosen on held-out training
-// pictures and rendered plates.
+// wrong numbers. Chosen on held-out training pictures and rendered plates.
 func trust(engine int, form text.Form) float64 {
-	switch {
-	case form == text.Overseas && engine == ppocr:
-		return 3
-	case form != text.Overseas && engine == small:
+	if engine == small && form != text.Overseas {
 		return 2
 	}
 	return 1

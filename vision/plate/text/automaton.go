@@ -9,6 +9,7 @@ import (
 // automaton follows all templates of a grammar at once: one state per set of
 // templates that a beginning of a number can still become.
 type automaton struct {
+	twins   bool // O may be 0 and I may be 1
 	symbols []symbol
 	next    []int32 // state × symbol → state, or dead
 	final   []final // by state: what a number that ends here is
@@ -17,6 +18,7 @@ type automaton struct {
 type symbol struct {
 	char  rune
 	index int // in a step
+	twin  int // of the character that is printed alike; 0 for none
 }
 
 // final is what a state tells about a number that ends in it.
@@ -58,7 +60,7 @@ func newAutomaton(all []template, index map[rune]int) (*automaton, error) {
 			for _, c := range slot {
 				if _, known := at[c]; !known && index[c] > 0 {
 					at[c] = len(a.symbols)
-					a.symbols = append(a.symbols, symbol{c, index[c]})
+					a.symbols = append(a.symbols, symbol{c, index[c], index[twins[c]]})
 				}
 			}
 		}

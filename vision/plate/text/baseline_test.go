@@ -30,7 +30,7 @@ func newMaskGrammar(ts []template, index map[rune]int) maskGrammar {
 			for _, c := range slot {
 				if _, known := at[c]; !known && index[c] > 0 {
 					at[c] = len(g.symbols)
-					g.symbols = append(g.symbols, symbol{c, index[c]})
+					g.symbols = append(g.symbols, symbol{char: c, index: index[c]})
 				}
 			}
 		}

@@ -61,6 +61,7 @@ func NewDecoder(keys string, abroad *Abroad, regions Regions) (*Decoder, error) 
 	if d.overseas, err = newAutomaton(abroad.overseas(chosen), index); err != nil {
 		return nil, err
 	}
+	d.overseas.twins = true
 	d.searches.New = func() any { return new(search) }
 	return d, nil
 }
@@ -143,6 +144,11 @@ func (d *Decoder) decode(a *automaton, steps []float32, n int) []Reading {
 	return s.readings(a, scale, n)
 }
 
+// likeness is how much of a character's probability its twin gets, too: where
+// both are printed alike, the recogniser's choice of one says little, and the
+// templates decide.
+const likeness = 0.25
+
 // look takes what matters out of a step; it returns the probability that the
 // step holds no character.
 func (s *search) look(a *automaton, step []float32, ignored []int) (none float64) {
@@ -153,6 +159,9 @@ func (s *search) look(a *automaton, step []float32, ignored []int) (none float64
 	s.probable, s.present = s.probable[:0], s.present[:0]
 	for i, symbol := range a.symbols {
 		p := float64(step[symbol.index])
+		if a.twins && symbol.twin > 0 {
+			p += likeness * float64(step[symbol.twin])
+		}
 		if p > tooSmall {
 			s.present = append(s.present, uint8(i))
 		} else {

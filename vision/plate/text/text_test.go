@@ -155,6 +155,8 @@ func TestOverseasTemplateDecides(t *testing.T) {
 	if r, _ := overseasBest(d, steps); r.Number != "LS15EBC" {
 		t.Errorf("a British number is read as %+v", r)
 	}
+	// However sure the recogniser is that it is an I.
+	steps = spell(t, "LSI5EBC", .999)
 	r, _ := overseasBest(british, steps)
 	if r.Number != "LS15EBC" || r.Country != "GB" {
 		t.Errorf("a British number is read as %+v", r)
