@@ -201,7 +201,11 @@ func (b *Board) birth(epoch int64) wire.Birth {
 		b.log.Error("the changes cannot be read", "err", err)
 	}
 	for _, c := range changes {
-		m.Changes = append(m.Changes, wire.ChangeState{Kind: c.Kind, ChangeID: c.ChangeID, State: c.State})
+		state := wire.ChangeState{Kind: c.Kind, ChangeID: c.ChangeID, State: c.State}
+		if c.State == wire.StateStaged {
+			state.Result = c.Result
+		}
+		m.Changes = append(m.Changes, state)
 	}
 	m.Clock.Trusted, m.Clock.Source = ClockSynced(), "kernel"
 	return m

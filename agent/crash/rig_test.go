@@ -36,8 +36,15 @@ func TestMain(m *testing.M) {
 		return
 	}
 	store.RunCheckIfAsked()
-	os.Exit(m.Run())
+	code := m.Run()
+	if built != "" {
+		_ = os.RemoveAll(built)
+	}
+	os.Exit(code)
 }
+
+// built is where the programs are, once they are built.
+var built string
 
 func fakeVision() {
 	c := link.NewConn(os.NewFile(3, "agent"))
@@ -60,7 +67,14 @@ func fakeVision() {
 // programs builds the real programs and puts the fake vision beside them.
 func programs(t testing.TB) string {
 	t.Helper()
-	bin := t.TempDir()
+	if built != "" {
+		return built
+	}
+	bin, err := os.MkdirTemp("", "gatehouse-crash-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	built = bin
 	for name, from := range map[string]string{"gatehouse": "gatehouse/agent", "gatehouse-cloud": "gatehouse/sync/cloud"} {
 		cmd := exec.Command("go", "build", "-o", filepath.Join(bin, name), from)
 		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
@@ -108,6 +122,11 @@ func newRig(t testing.TB, s *site.Site, name string, seed uint64) *rig {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		if text, err := os.ReadFile(filepath.Join(s.Dir, name+".log")); err == nil && t.Failed() {
+			t.Logf("the end of its log:\n%s", text[max(0, len(text)-3000):])
+		}
+	})
 	r := &rig{t: t, site: s, board: b, name: name, last: map[string]uint64{}, rand: rand.New(rand.NewPCG(seed, 1))}
 	r.start("")
 	if r.sn, err = b.Bind(t.Context()); err != nil {

@@ -287,6 +287,8 @@ type ChangeState struct {
 	Kind     string `json:"kind"`      // config, upgrade or whitelist
 	ChangeID string `json:"change_id"` // the cloud's
 	State    string `json:"state"`     // staged, applying, used or cancelled
+	// Result is why a staged change could not be applied: its report may still wait, and the same apply must not overtake it.
+	Result *ChangeResult `json:"result,omitempty"`
 }
 
 // Birth is sent on every connect.

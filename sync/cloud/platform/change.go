@@ -59,6 +59,7 @@ type target struct {
 	Staged   int64              `json:"stage_time"`
 	Finished int64              `json:"finish_time"`
 	Updated  int64              `json:"update_time"`
+	FailedAt int64              `json:"failed_at,omitempty"` // of the last failure that the board told, by its clock
 }
 
 // The states that a board does not know.

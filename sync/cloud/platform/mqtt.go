@@ -227,6 +227,9 @@ func (p *Platform) one(b *batch, m message) error {
 	switch name {
 	case wire.NameBirth, wire.NamePull:
 		b.wake[sn] = true
+		if err := p.failures(b, d, name, up.Payload); err != nil {
+			return err
+		}
 	case wire.NameChange:
 		var body struct{ Body wire.ChangeReport }
 		if err := json.Unmarshal(up.Payload, &body); err != nil {

@@ -2,6 +2,7 @@ package platform
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"hash/fnv"
 	"strings"
@@ -243,6 +244,37 @@ func (s *sender) run(ctx context.Context, i int, serve func(sn string)) {
 // wake has boards sent what is pending for them.
 func (p *Platform) wake(sns []string) { p.sender.add(sns) }
 
+// failures takes over from a birth which staged changes could not be applied:
+// their own reports follow, but what is pending is sent before that, and an
+// apply that cuts a board off would be sent again at each of its births.
+func (p *Platform) failures(b *batch, d *device, name string, payload json.RawMessage) error {
+	if name != wire.NameBirth {
+		return nil
+	}
+	birth, err := wire.ParseBirth(payload)
+	if err != nil {
+		return err
+	}
+	for _, c := range birth.Changes {
+		if c.State != wire.StateStaged || c.Result == nil || c.Result.ErrorCode == 0 {
+			continue
+		}
+		t, ok, err := loadTarget(b.tx, c.ChangeID, d.SN)
+		if err != nil {
+			return err
+		}
+		if !ok || t.FailedAt == c.Result.At {
+			continue // known, and perhaps wanted again since
+		}
+		wake, err := p.reported(b.tx, d, wire.ChangeReport{ChangeID: c.ChangeID, Kind: c.Kind, State: c.State, Result: c.Result}, 0, "")
+		if err != nil {
+			return err
+		}
+		b.alsoWake(wake)
+	}
+	return nil
+}
+
 // reported takes over what a board says of a change: its report, or the code
 // with which it refused a command. It gives the boards that are to be sent
 // something because of it.
@@ -316,6 +348,9 @@ func (t *target) take(r wire.ChangeReport, code int, message string, now int64) 
 		t.Reason = message
 	default:
 		t.Result = &wire.ChangeResult{ErrorCode: code, ErrorMessage: message, At: now}
+	}
+	if r.Result != nil && r.Result.ErrorCode != 0 {
+		t.FailedAt = r.Result.At
 	}
 	if t.failed() && t.State == wire.StateStaged {
 		t.Want = wire.VerbStage // it stays staged until somebody asks again
