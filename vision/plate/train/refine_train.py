@@ -137,7 +137,7 @@ def main():
         now = np.array([v.item() for v in three])
         mean = now if mean is None else mean * .98 + now * .02
         if n % 250 == 0:
-            print(f'{n} steps, {time.time() - begin:.0f} s, loss {mean.round(4)}, '
+            print(f'{n} steps, {time.time() - begin:.0f} s, loss {mean.round(4)},',
                   CHECKED % check(average.net, held), flush=True)
     export(average.net, os.path.join(args.out, 'refine.onnx'), CUT_W, CUT_H)
     torch.save(average.net.state_dict(), os.path.join(args.out, 'refine.pt'))
