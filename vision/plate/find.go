@@ -22,8 +22,10 @@ var (
 
 const (
 	long, short  = 512, 288 // input of the corner net, turned for upright pictures
-	minArea      = 20       // square pixels of a candidate
-	minPlate     = 0.5      // the refiner's probability that it is a plate
+	farLong      = 640      // and of its second look, for plates that are far away
+	farShort     = 352
+	minArea      = 20  // square pixels of a candidate
+	minPlate     = 0.5 // the refiner's probability that it is a plate
 	refineWidth  = 128
 	refineHeight = 64
 )
@@ -38,14 +40,21 @@ type Candidate struct {
 
 // finder locates plates: a net over the whole picture proposes corners, a
 // second one looks at each proposal closely, corrects it or drops it.
+//
+// A picture in which nothing is found is looked at once more, larger. On real
+// pictures of plates 36 to 50 pixels wide in 1280 that finds 0.87 instead of
+// 0.62 of them, and of 50 to 75 pixels 0.98 instead of 0.96 (train/detector.md);
+// it costs about one and a half times the first look, where no plate was found.
 type finder struct {
-	landscape, portrait *view
-	corners             corners
-	refine              *nn.Net
-	cut                 *warp.Cutter
+	near, far [2]*view // for wide and for upright pictures
+	corners   corners
+	refine    *nn.Net
+	cut       *warp.Cutter
 }
 
-// view is the corner net for pictures of one orientation.
+const wide, upright = 0, 1
+
+// view is the corner net for pictures of one orientation, at one size.
 type view struct {
 	net    *nn.Net
 	size   image.Point
@@ -55,13 +64,20 @@ type view struct {
 
 func newFinder(cut *warp.Cutter) (*finder, error) {
 	f := &finder{cut: cut}
+	for i, v := range []**view{&f.near[wide], &f.near[upright], &f.far[wide], &f.far[upright]} {
+		size := image.Pt(long, short)
+		if i >= 2 {
+			size = image.Pt(farLong, farShort)
+		}
+		if i%2 == upright {
+			size.X, size.Y = size.Y, size.X
+		}
+		var err error
+		if *v, err = newView(size); err != nil {
+			return nil, err
+		}
+	}
 	var err error
-	if f.landscape, err = newView(image.Pt(long, short)); err != nil {
-		return nil, err
-	}
-	if f.portrait, err = newView(image.Pt(short, long)); err != nil {
-		return nil, err
-	}
 	f.refine, err = parse(refineNet, image.Pt(refineWidth, refineHeight))
 	return f, err
 }
@@ -79,7 +95,7 @@ func parse(net []byte, size image.Point) (*nn.Net, error) {
 }
 
 func (f *finder) close() {
-	for _, v := range []*view{f.landscape, f.portrait} {
+	for _, v := range append(f.near[:], f.far[:]...) {
 		v.net.Close()
 		_ = v.canvas.Close()
 	}
@@ -89,7 +105,20 @@ func (f *finder) close() {
 // find returns what both nets take for plates; the candidates are the
 // caller's.
 func (f *finder) find(picture gocv.Mat) ([]Candidate, error) {
-	proposed, err := f.propose(picture)
+	turn := wide
+	if picture.Rows() > picture.Cols() {
+		turn = upright
+	}
+	found, err := f.seen(f.near[turn], picture)
+	if err != nil || len(found) > 0 || max(picture.Cols(), picture.Rows()) <= long {
+		return found, err
+	}
+	return f.seen(f.far[turn], picture)
+}
+
+// seen returns what both nets take for plates in one view.
+func (f *finder) seen(v *view, picture gocv.Mat) ([]Candidate, error) {
+	proposed, err := f.propose(v, picture)
 	if err != nil {
 		return nil, err
 	}
@@ -108,11 +137,7 @@ func (f *finder) find(picture gocv.Mat) ([]Candidate, error) {
 
 // propose returns the corner net's candidates, best first; they are valid
 // until the next call.
-func (f *finder) propose(picture gocv.Mat) ([]Candidate, error) {
-	v := f.landscape
-	if picture.Rows() > picture.Cols() {
-		v = f.portrait
-	}
+func (f *finder) propose(v *view, picture gocv.Mat) ([]Candidate, error) {
 	scale := v.show(picture)
 	out, err := v.net.Run(v.canvas)
 	if err != nil {

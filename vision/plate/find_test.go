@@ -40,17 +40,17 @@ func TestNothingStaysOfTheLastPicture(t *testing.T) {
 	f := openFinder(t)
 	narrow := street(320, 300)
 	defer narrow.Close() //nolint:errcheck // a Mat's Close always returns nil
-	first, err := f.landscape.net.Run(shown(f.landscape, narrow))
+	first, err := f.near[wide].net.Run(shown(f.near[wide], narrow))
 	if err != nil {
 		t.Fatal(err)
 	}
 	want := slices.Clone(first)
 	for _, size := range []image.Point{{X: 1280, Y: 720}, {X: 1900, Y: 200}, {X: 200, Y: 190}} {
 		other := street(size.X, size.Y)
-		shown(f.landscape, other)
+		shown(f.near[wide], other)
 		_ = other.Close()
 	}
-	again, err := f.landscape.net.Run(shown(f.landscape, narrow))
+	again, err := f.near[wide].net.Run(shown(f.near[wide], narrow))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +73,26 @@ func TestFindAnyShape(t *testing.T) {
 			t.Errorf("%v: %v", size, err)
 		}
 		_ = picture.Close()
+	}
+}
+
+// Where nothing is found the picture is looked at again, unless it is small.
+func TestSecondLook(t *testing.T) {
+	f := openFinder(t)
+	for _, c := range []struct {
+		size  image.Point
+		again bool
+	}{{image.Pt(1280, 720), true}, {image.Pt(512, 288), false}, {image.Pt(720, 1280), true}} {
+		f.far[wide].used, f.far[upright].used = image.Point{}, image.Point{}
+		picture := gocv.NewMatWithSizeFromScalar(gocv.NewScalar(90, 90, 90, 0), c.size.Y, c.size.X, gocv.MatTypeCV8UC3)
+		found, err := f.find(picture)
+		_ = picture.Close()
+		if err != nil || len(found) > 0 {
+			t.Fatalf("%v: %v %v", c.size, found, err)
+		}
+		if again := f.far[wide].used != f.far[upright].used; again != c.again {
+			t.Errorf("%v: looked at again %v, not %v", c.size, again, c.again)
+		}
 	}
 }
 
