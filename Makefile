@@ -22,7 +22,7 @@ SETUP   := $(wildcard vision/models/setup/main.go)
 with_gocv = $(GO) list -tags=customenv -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./... | grep    ' gocv.io/x/gocv\|\[gocv.io/x/gocv' | cut -d' ' -f1
 pure_go   = $(GO) list -tags=customenv -f '{{.ImportPath}} {{.Deps}} {{.TestImports}} {{.XTestImports}}' ./... | grep -v ' gocv.io/x/gocv\|\[gocv.io/x/gocv' | cut -d' ' -f1
 
-.PHONY: help run test bench soak build deps models fuzz lint cross clean crash
+.PHONY: help run test bench soak backends build deps models fuzz lint cross clean crash
 
 help: ## print this list
 	@echo "Gatehouse: make TARGET"
@@ -55,6 +55,17 @@ bench: build models ## run the benchmarks of the hot paths
 	@$(if $(SETUP),$(GO) run ./vision/models/setup --dir $(MODELS) --bench)
 	@$(GO) test -run '^$$' -bench . -benchmem $$($(pure_go)) | grep -v '^ok\|no test files\|^PASS'
 	@$(if $(VISION),$(OPENCV) $(GO) test -tags=customenv -run '^$$' -bench . -benchmem $$($(with_gocv)) | grep -v '^ok\|no test files\|^PASS')
+
+ORT := $(MODELS)/libonnxruntime.so.1
+$(ORT):
+	@echo "backends: fetching onnxruntime-node@1.24.3 (82 MiB) for its library"
+	@dir=$$(mktemp -d) && trap 'rm -rf "$$dir"' EXIT && npm pack --ignore-scripts --silent --pack-destination "$$dir" onnxruntime-node@1.24.3 >/dev/null && \
+		tar xzf "$$dir"/*.tgz -C "$$dir" package/bin/napi-v6/linux/x64/libonnxruntime.so.1 && \
+		echo "92ba8e44d31b80a34f5e805076a044122c3be1fffe0d88ed790de7267b0b2682  $$dir/package/bin/napi-v6/linux/x64/libonnxruntime.so.1" | sha256sum --check --quiet && \
+		cp "$$dir"/package/bin/napi-v6/linux/x64/libonnxruntime.so.1 $(ORT).part && mv $(ORT).part $(ORT)
+
+backends: build models $(ORT) ## compare each net in OpenCV with ONNX Runtime (x86-64; fetches its library)
+	@ONNXRUNTIME=$(abspath $(ORT)) $(OPENCV) $(GO) test -tags=customenv,onnxruntime -run '^$$' -bench Backends ./vision/nn | grep -v '^ok\|^PASS'
 
 soak: build models ## half an hour with a camera that misbehaves (SHORT=1: a minute and a half; SOAK_CAMERA=rtsp)
 	@SOAK="$(if $(SHORT),600 frames 90s,20000 frames 30m)" $(OPENCV) $(GO) test -tags=customenv -count=1 -timeout 3h -v -run '^TestSoak$$' ./vision/worker | awk '/^(ok|PASS|=== |--- PASS)/ {next} /^(FAIL|--- FAIL|panic:)/ {bad=1} {print} END {exit bad}'
