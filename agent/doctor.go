@@ -50,6 +50,7 @@ func doctor(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		{"vision / 识别进程", func() (string, error) { return checkVision(ctx, c, s, agentErr == nil) }},
 		{"camera / 相机", func() (string, error) { return checkCamera(c.Camera.Source) }},
 		{"barrier / 道闸", func() (string, error) { return checkBarrier(c.Barrier) }},
+		{"ports / 端口", func() (string, error) { return checkPorts(c.Ports, s, agentErr == nil) }},
 		{"clock / 时钟", func() (string, error) {
 			if !board.ClockSynced() {
 				return "", warn("the clock is not synchronised: switch NTP on (timedatectl set-ntp true); events are marked, binding needs it within a day")
@@ -76,6 +77,31 @@ func doctor(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		return fmt.Errorf("%d things are wrong / 发现 %d 个问题", bad, bad)
 	}
 	return nil
+}
+
+// checkPorts looks at serial ports, inputs and locks: as the running agent sees
+// them, else whether the devices are there.
+func checkPorts(c configs.Ports, s board.Status, running bool) (string, error) {
+	if running {
+		if problems := s.Ports.Problems(); len(problems) > 0 {
+			return "", warn("%s", strings.Join(problems, "; "))
+		}
+		return s.Ports.String(), nil
+	}
+	for i, p := range c.Serial {
+		if _, err := os.Stat(p.Path); err != nil {
+			return "", fmt.Errorf("serial channel %d has no device: %w; see /ports/serial/%d/path", i, err, i)
+		}
+	}
+	for _, program := range [][]string{c.Speaker, c.Reboot} {
+		if len(program) == 0 {
+			continue
+		}
+		if _, err := exec.LookPath(program[0]); err != nil {
+			return "", fmt.Errorf("a program that /ports names is not there: %w", err)
+		}
+	}
+	return fmt.Sprintf("%d serial ports, %d inputs", len(c.Serial), len(c.Inputs)), nil
 }
 
 func checkState(dir string) (string, error) {

@@ -13,6 +13,7 @@ func TestPortsAreChecked(t *testing.T) {
 		`{"ports":{"inputs":["a"],"open_input":0,"closed_input":0}}`:                                                                                                         "/ports/closed_input",
 		`{"ports":{"debounce":"0s"}}`:    "/ports/debounce",
 		`{"ports":{"speaker":["","x"]}}`: "/ports/speaker/0",
+		`{"barrier":{"driver":"serial","serial":{"port":"/dev/ttyS1","baud":9600,"protocol":"lcus","address":1}},"ports":{"serial":[{"path":"/dev/ttyS1","baud":9600,"data_bits":8,"parity":"none","stop_bits":1}]}}`: "/ports/serial/0/path",
 	} {
 		_, err := Parse([]byte(text))
 		e, ok := err.(*ParamError)

@@ -1,6 +1,9 @@
 package configs
 
-import "net/url"
+import (
+	"net/url"
+	"strconv"
+)
 
 // Config is everything a board can be set to. The tags of its fields are the
 // single source for checks, schema and documentation:
@@ -139,6 +142,11 @@ func (c Config) validate() error {
 		return &ParamError{"/barrier/serial/port", "must name the relay board's device, e.g. /dev/ttyS1"}
 	case c.Barrier.Driver == "gpio" && (len(c.Barrier.GPIO.Lines) == 0 || c.Barrier.GPIO.Lines[0] == ""):
 		return &ParamError{"/barrier/gpio/lines", "must name at least the line of output 0, which raises the barrier"}
+	}
+	for i, p := range c.Ports.Serial {
+		if c.Barrier.Driver == "serial" && p.Path == c.Barrier.Serial.Port {
+			return &ParamError{"/ports/serial/" + strconv.Itoa(i) + "/path", "is the relay board's port (/barrier/serial/port): what clients send would reach the relays"}
+		}
 	}
 	return nil
 }

@@ -97,11 +97,19 @@ func (b *Board) runChannels(ctx context.Context) {
 	wait.Wait()
 }
 
-// vendorResult reports whether a result is one of the vendor's: a passage or a
-// trigger, with a plate or at least without a face. Faces have messages of our
-// own.
+// vendorResult reports whether a result is one of the vendor's: what a client
+// has triggered always, else a passage or trigger with a plate, or at least
+// without a face. Faces have messages of our own.
 func vendorResult(r *link.Result) bool {
-	return r.Event != link.EventLane && r.Event != link.EventQuick && (len(r.Plates) > 0 || len(r.Faces) == 0)
+	switch r.Event {
+	case link.EventLane, link.EventQuick:
+		return false
+	case link.EventTrigger:
+		if r.Trigger == link.TriggerSoftware {
+			return true
+		}
+	}
+	return len(r.Plates) > 0 || len(r.Faces) == 0
 }
 
 // tellChannels tells a result over HTTP push and TCP. They are told before

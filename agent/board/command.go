@@ -57,9 +57,21 @@ func (b *Board) one(ctx context.Context, in inbound) {
 		r.Code, r.ErrorCode, r.ErrorMessage = e.Code.MQTTCode(), int(e.Code), e.Error()
 	}
 	r.Timestamp = time.Now().Unix()
+	if size := jsonSize(r.Payload); size > wire.MaxMessage-1024 { // e.g. all rows of a long list
+		e := errcode.New(errcode.RequestFailed, fmt.Sprintf("The answer would be %d bytes, more than a message holds; ask for less!", size))
+		r.Payload, r.Code, r.ErrorCode, r.ErrorMessage = nil, e.Code.MQTTCode(), int(e.Code), e.Error()
+	}
 	if err := b.reply(ctx, in.conn, topics.Reply(name), r); err != nil {
 		b.log.Warn("an answer was not delivered", "name", name, "err", err)
 	}
+}
+
+func jsonSize(v any) int {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return 0 // the answer's own writing tells it
+	}
+	return len(text)
 }
 
 type noReply struct{}

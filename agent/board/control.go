@@ -55,6 +55,7 @@ type Status struct {
 	Faces  int              `json:"faces"` // enrolled people
 	Outbox outbox.Stats     `json:"outbox"`
 	Vision supervise.Status `json:"vision"`
+	Ports  Periphery        `json:"ports"`
 }
 
 // Status tells how the board does.
@@ -78,6 +79,7 @@ func (b *Board) Status() Status {
 	s.Config.Pushed, s.Config.Digest = b.settings.Pushed(), b.settings.Digest()
 	s.Faces = len(b.state.Faces.List())
 	s.Outbox, s.Vision = b.outbox.Stats(), b.vision.Status()
+	s.Ports = b.peripheryStatus()
 	return s
 }
 

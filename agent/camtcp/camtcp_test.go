@@ -372,6 +372,16 @@ func gone(t *testing.T, p *parking) {
 	}
 }
 
+// Every command is documented.
+func TestCommandsAreDocumented(t *testing.T) {
+	_, section, _ := strings.Cut(wire.Protocol, "## TCP port 8131")
+	for name := range commands {
+		if !strings.Contains(section, name) {
+			t.Errorf("gatehouse protocol does not know %s", name)
+		}
+	}
+}
+
 func FuzzFrames(f *testing.F) {
 	f.Add([]byte("VZ\x00\x01\x00\x00\x00\x0f{\"cmd\":\"getsn\"}VZ\x01\x02\x00\x00\x00\x00"))
 	f.Add([]byte("VZ\x00\x01\x00\x00\x00\x14{\"cmd\":\"x\",\"id\":\"\xb4\xa8\"}"))

@@ -18,7 +18,8 @@ import (
 type client struct {
 	s    *Server
 	conn net.Conn
-	out  chan []byte // frames to send
+	out  chan []byte   // frames to send; nil: nothing more follows
+	sent chan struct{} // closed when that was reached
 	log  *slog.Logger
 
 	login login // the reader's own
@@ -60,6 +61,7 @@ func (c *client) serve(ctx context.Context) {
 		switch f.kind {
 		case kindData:
 			if !c.answer(ctx, f) {
+				c.flush()
 				return
 			}
 		case kindHeartbeat: // it keeps the connection, that is all
@@ -86,6 +88,10 @@ func (c *client) write(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case b = <-c.out:
+			if b == nil {
+				close(c.sent)
+				return
+			}
 		case <-tick.C:
 			b = frame{kind: kindHeartbeat}.bytes()
 		}
@@ -95,6 +101,19 @@ func (c *client) write(ctx context.Context) {
 		if _, err := c.conn.Write(b); err != nil {
 			return
 		}
+	}
+}
+
+// flush waits until what is queued was sent, for a short time.
+func (c *client) flush() {
+	select {
+	case c.out <- nil:
+	default:
+		return
+	}
+	select {
+	case <-c.sent:
+	case <-time.After(time.Second):
 	}
 }
 

@@ -127,7 +127,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 			}
 			continue
 		}
-		c := &client{s: s, conn: conn, out: make(chan []byte, waiting), log: s.o.Log.With("channel", "tcp", "client", conn.RemoteAddr().String())}
+		c := &client{s: s, conn: conn, out: make(chan []byte, waiting), sent: make(chan struct{}), log: s.o.Log.With("channel", "tcp", "client", conn.RemoteAddr().String())}
 		if !s.add(c) {
 			c.log.Warn("there are too many clients; see /port8131/connections")
 			conn.Close()

@@ -1,0 +1,122 @@
+package board
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+
+	"gatehouse/configs"
+	"gatehouse/hal/barrier"
+	"gatehouse/sync/errcode"
+	"gatehouse/sync/wire"
+	"gatehouse/vision/link"
+)
+
+// Every command is documented, and without anything that hangs on the board it
+// is refused with a code, not done in silence.
+func TestBareBoardRefuses(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	for name := range cameraCommands {
+		if !strings.Contains(wire.Protocol, "### "+name+", client → board") {
+			t.Errorf("gatehouse protocol does not know %s", name)
+		}
+	}
+	for name, body := range map[string]string{
+		"serial_data": `{"serialData":[{"serialChannel":0,"data":"YQ=="}]}`, "tts_voice": `{"voice_data":"YQ=="}`, "reboot_dev": `{}`,
+		"set_time": `{"year":2026,"month":1,"day":1,"hour":0,"min":0,"sec":0}`, "get_io_status": `{"type":"input","gpio":0}`, "set_cloud_ctrl": `{"type":0}`,
+	} {
+		if _, code := order(t, b, name, "1", body); code != errcode.NotSupported || code.MQTTCode() != 405 {
+			t.Errorf("%s: %d", name, code)
+		}
+	}
+	for name, body := range map[string]string{"serial_data": `{}`, "set_io_lock_status": `{}`, "get_io_status": `{}`, "tts_voice": `{}`, "set_time": `{}`, "gpio_out": `{}`} {
+		if _, code := order(t, b, name, "2", body); code != errcode.ParamsError || code.MQTTCode() != 400 {
+			t.Errorf("%s: %d", name, code)
+		}
+	}
+	if _, code := order(t, b, "snapshot", "1", `{}`); code != errcode.RequestFailed {
+		t.Errorf("a picture without a camera: %d", code)
+	}
+	if _, code := order(t, b, "dance", "1", `{}`); code.MQTTCode() != 404 {
+		t.Errorf("a command that there is not: %d", code.MQTTCode())
+	}
+	if n := b.gate.Status().Opened; n != 0 {
+		t.Errorf("opened %d times", n)
+	}
+}
+
+// An output that is locked off is opened neither by a listed plate nor by a
+// client; a failure is told again when the command is delivered again.
+func TestLockedOff(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	for i, c := range []struct{ name, body string }{
+		{"white_list_operator", `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1}}`},
+		{"set_io_lock_status", `{"ioout":0,"status":2}`},
+	} {
+		if _, code := order(t, b, c.name, fmt.Sprint(i), c.body); code != 0 {
+			t.Fatal(code)
+		}
+	}
+	b.onResult(&link.Result{Event: link.EventPassage, Trigger: link.TriggerVideo, Plates: []link.Plate{{Text: "A1", Score: 1}}})
+	if d := <-b.results; d.decision.Opened || d.decision.Reason != "locked" {
+		t.Errorf("%+v", d.decision)
+	}
+	for range 2 {
+		if _, code := order(t, b, "gate_direct_open", "open", `{}`); code.MQTTCode() != 409 {
+			t.Errorf("%d", code)
+		}
+	}
+	if b.barrier.Position() != barrier.Closed {
+		t.Error("it is open")
+	}
+	if p := b.Status().Ports; len(p.Problems()) != 1 || !strings.Contains(p.String(), "output 0 is locked off") {
+		t.Errorf("%v", p)
+	}
+	if !errors.Is(b.barrier.Pulse(0, 1), barrier.ErrLocked) {
+		t.Error("it is not locked")
+	}
+}
+
+// What a client has triggered is answered, also with a face and no plate.
+func TestATriggerIsAnswered(t *testing.T) {
+	for _, c := range []struct {
+		r    link.Result
+		want bool
+	}{
+		{link.Result{Event: link.EventTrigger, Trigger: link.TriggerSoftware, Faces: []link.Face{{}}}, true},
+		{link.Result{Event: link.EventTrigger, Trigger: link.TriggerVideo, Faces: []link.Face{{}}}, false},
+		{link.Result{Event: link.EventPassage, Faces: []link.Face{{}}}, false},
+		{link.Result{Event: link.EventPassage}, true},
+		{link.Result{Event: link.EventQuick, Plates: []link.Plate{{}}}, false},
+		{link.Result{Event: link.EventLane, Plates: []link.Plate{{}}}, false},
+	} {
+		if got := vendorResult(&c.r); got != c.want {
+			t.Errorf("%+v: %v", c.r, got)
+		}
+	}
+}
+
+// A parking system's number of a result does not begin anew, and is the same
+// for early and final result.
+func TestPlateIDs(t *testing.T) {
+	c := configs.Default()
+	b, err := Open(c, t.TempDir(), "gatehouse-vision", "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	id := func(event string, passage uint64) int64 {
+		b.onResult(&link.Result{Event: event, Passage: passage, Trigger: link.TriggerVideo, Plates: []link.Plate{{Text: "A1", Score: 1}}, CaptureMonoNS: monotonic()})
+		return b.message(<-b.results).AlarmInfoPlate.Result.PlateResult.PlateID
+	}
+	quick1, quick2 := id(link.EventQuick, 1), id(link.EventQuick, 2)
+	final2, final1, other := id(link.EventPassage, 2), id(link.EventPassage, 1), id(link.EventPassage, 3)
+	again := id(link.EventQuick, 1) // the vision process began anew
+	if quick1 != final1 || quick2 != final2 || !(quick1 < quick2 && quick2 < other && other < again) || quick1 < 1_700_000_000 {
+		t.Error(quick1, quick2, final2, final1, other, again)
+	}
+}
