@@ -115,6 +115,9 @@ func serve(ctx context.Context, s settings, log *slog.Logger) error {
 	o := platform.Options{PublicURL: strings.TrimSuffix(s.url, "/"), BrokerURL: s.broker, SharedUser: s.boardUser, SharedPassword: boardPassword, Log: log}
 	if o.PublicURL == "" {
 		o.PublicURL = "http://" + s.http
+		if host, _, err := net.SplitHostPort(s.http); err == nil && (host == "" || net.ParseIP(host).IsUnspecified()) {
+			log.Warn("boards cannot fetch long contents from " + o.PublicURL + "; give --url with an address that they reach")
+		}
 	}
 	if s.broker == "" {
 		o.BrokerURL = "tcp://" + s.mqtt
