@@ -26,6 +26,7 @@ func simulate(ctx context.Context, args []string, out io.Writer) error {
 	f.StringVar(&o.RestartBroker, "restart-command", "", "shell command that restarts the broker at tcp://host:port")
 	f.DurationVar(&o.EventsEvery, "events-every", 20*time.Second, "the mean time between two events of a board; 0: none")
 	f.DurationVar(&o.BackoffMax, "backoff-max", 30*time.Second, "the longest wait of a board between two attempts")
+	f.DurationVar(&o.Within, "within", 10*time.Second, "the boards are switched on within this time, evenly")
 	f.IntVar(&o.Rows, "rows", 500, "rows of the whitelist that is rolled out")
 	f.DurationVar(&o.Steady, "steady", 10*time.Second, "how long the fleet is watched at rest")
 	if err := f.Parse(args); err != nil {

@@ -29,12 +29,12 @@ func TestFleet(t *testing.T) {
 			}
 			var out strings.Builder
 			o := fleet.Options{Program: program, Boards: 30, Broker: broker, EventsEvery: 300 * time.Millisecond, BackoffMax: time.Second,
-				Rows: 20, Steady: time.Second, Limit: time.Minute, Out: &out}
+				Rows: 20, Within: 500 * time.Millisecond, Steady: time.Second, Limit: time.Minute, Out: &out}
 			if err := fleet.Run(context.Background(), o); err != nil {
 				t.Fatalf("%v\n%s", err, out.String())
 			}
 			for _, want := range []string{
-				`all boards at once: 95 % after [0-9.]+m?s`, `back after the broker's restart: 95 % after [0-9.]+m?s`,
+				`switched on within 500ms: 95 % after [0-9.]+m?s`, `back after the broker's restart: 95 % after [0-9.]+m?s`,
 				`whitelist of 20 rows .* used by all after`, `processor time a connect`,
 			} {
 				if !regexp.MustCompile(want).MatchString(out.String()) {

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"sync"
 	"testing"
 	"time"
 
@@ -35,6 +36,7 @@ func newKey(t testing.TB) (ed25519.PrivateKey, string) {
 type taker struct {
 	t      *testing.T
 	key    string
+	mu     sync.Mutex
 	got    []byte
 	every  int
 	served int
@@ -46,6 +48,8 @@ func (k *taker) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return
 	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
 	if err := Verify(r, body, k.key, time.Now()); err != nil {
 		k.t.Errorf("%s %s: %v", r.Method, r.URL, err)
 	}

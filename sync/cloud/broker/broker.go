@@ -45,7 +45,8 @@ func Start(address, dir string, auth Authenticate) (*Broker, error) {
 	o := &server.Options{
 		ServerName: "gatehouse-cloud", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 4 << 30,
-		MQTT: server.MQTTOpts{Host: host, Port: port, AckWait: 30 * time.Second, MaxAckPending: 1024},
+		// Clients have clean sessions: what a consumer has delivered need not outlive the process.
+		MQTT: server.MQTTOpts{Host: host, Port: port, AckWait: 30 * time.Second, MaxAckPending: 1024, ConsumerMemoryStorage: true},
 	}
 	o.CustomClientAuthentication = authenticator{b, auth}
 	if b.server, err = server.NewServer(o); err != nil {

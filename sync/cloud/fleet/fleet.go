@@ -33,6 +33,7 @@ type Options struct {
 	RestartBroker string        // shell command that restarts the broker at tcp://
 	EventsEvery   time.Duration // of each board; 0: none
 	BackoffMax    time.Duration // 0: 30 s
+	Within        time.Duration // the boards are switched on within this time, evenly; 0: at once
 	Rows          int           // of the whitelist
 	Steady        time.Duration // how long the fleet is watched at rest; 0: 10 s
 	Limit         time.Duration // the longest a phase may take; 0: 5 min
@@ -158,10 +159,14 @@ func (t *trial) run(ctx context.Context) error {
 	defer cancel()
 	empty := t.cloud.usage()
 	began := time.Now()
-	for _, b := range t.boards {
-		boards.Go(func() { b.run(ctx) })
+	for i, b := range t.boards {
+		boards.Go(func() {
+			if sleep(ctx, t.o.Within*time.Duration(i)/time.Duration(len(t.boards))) == nil {
+				b.run(ctx)
+			}
+		})
 	}
-	if err := t.watch(ctx, "all boards at once", began); err != nil {
+	if err := t.watch(ctx, fmt.Sprintf("switched on within %s", t.o.Within), began); err != nil {
 		return err
 	}
 	full := t.cloud.usage()

@@ -54,6 +54,12 @@ func (p *program) stop() {
 	_ = p.cmd.Wait()
 }
 
+// ended reports whether the process is no more (a zombie until it is waited for).
+func (p *program) ended() bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", p.cmd.Process.Pid))
+	return err != nil || bytes.HasPrefix(bytes.TrimSpace(b[bytes.LastIndexByte(b, ')')+1:]), []byte("Z"))
+}
+
 func (p *program) tail() string {
 	b, err := os.ReadFile(p.log)
 	if err != nil {
@@ -106,7 +112,7 @@ func (p *program) listening(address string) error {
 		if err == nil {
 			return c.Close()
 		}
-		if time.Now().After(deadline) {
+		if p.ended() || time.Now().After(deadline) {
 			return fmt.Errorf("%s is not ready: %w; its last words:\n%s", filepath.Base(p.path), err, p.tail())
 		}
 	}
@@ -138,7 +144,7 @@ func startMosquitto(dir string) (*mosquitto, error) {
 	}
 	_, port, _ := net.SplitHostPort(address)
 	config := filepath.Join(dir, "mosquitto.conf")
-	text := "persistence false\nmax_queued_messages 0\nlistener " + port + " 127.0.0.1\nallow_anonymous true\nlog_type error\n"
+	text := "persistence false\nmax_queued_messages 0\nset_tcp_nodelay true\nlistener " + port + " 127.0.0.1\nallow_anonymous true\nlog_type error\n"
 	if os.Geteuid() == 0 {
 		text = "user root\n" + text
 	}

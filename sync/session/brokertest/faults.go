@@ -11,6 +11,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
 )
@@ -22,6 +23,8 @@ type Faults struct {
 	Duplicate  int // a publish is passed on twice, in both directions
 	Reorder    int // a publish comes after the one behind it, in both directions
 	Disconnect int // after this many publishes of the client both connections are cut
+
+	Latency time.Duration // of each direction
 }
 
 // Proxy passes MQTT packets between clients and a broker.
@@ -103,14 +106,53 @@ func (p *Proxy) serve(client net.Conn) {
 	both.Go(func() {
 		defer client.Close()
 		defer server.Close()
-		_ = p.pass(server, client, &p.up, true)
+		to := p.late(&both, server)
+		defer to.Close()
+		_ = p.pass(to, client, &p.up, true)
 	})
 	both.Go(func() {
 		defer client.Close()
 		defer server.Close()
-		_ = p.pass(client, server, &p.down, false)
+		to := p.late(&both, client)
+		defer to.Close()
+		_ = p.pass(to, server, &p.down, false)
 	})
 	both.Wait()
+}
+
+// late gives a writer to c whose bytes arrive after the latency.
+func (p *Proxy) late(wait *sync.WaitGroup, c net.Conn) io.WriteCloser {
+	if p.faults.Latency == 0 {
+		return c
+	}
+	l := &lateWriter{after: p.faults.Latency, line: make(chan onItsWay, 4096)}
+	wait.Go(func() {
+		for w := range l.line {
+			time.Sleep(time.Until(w.due))
+			_, _ = c.Write(w.bytes) // a broken line is noticed by its reader
+		}
+	})
+	return l
+}
+
+type onItsWay struct {
+	due   time.Time
+	bytes []byte
+}
+
+type lateWriter struct {
+	after time.Duration
+	line  chan onItsWay
+}
+
+func (l *lateWriter) Write(b []byte) (int, error) {
+	l.line <- onItsWay{time.Now().Add(l.after), append([]byte(nil), b...)}
+	return len(b), nil
+}
+
+func (l *lateWriter) Close() error {
+	close(l.line)
+	return nil
 }
 
 var errCut = errors.New("cut on purpose")

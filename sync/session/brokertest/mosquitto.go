@@ -44,7 +44,7 @@ func NewMosquitto(t testing.TB, lines string) *Mosquitto {
 		lines = "allow_anonymous true\n"
 	}
 	// Without a user to change to, and with queues that do not drop.
-	text := fmt.Sprintf("user root\npersistence false\nmax_queued_messages 0\nlistener %s 127.0.0.1\n%s", port, lines)
+	text := fmt.Sprintf("user root\npersistence false\nmax_queued_messages 0\nset_tcp_nodelay true\nlistener %s 127.0.0.1\n%s", port, lines)
 	if err := os.WriteFile(m.config, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
