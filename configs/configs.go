@@ -152,7 +152,28 @@ func (c Config) tree() (map[string]any, error) {
 	dec := json.NewDecoder(bytes.NewReader(text))
 	dec.UseNumber()
 	var tree map[string]any
-	return tree, dec.Decode(&tree)
+	err = dec.Decode(&tree)
+	dropNulls(tree)
+	return tree, err
+}
+
+// dropNulls leaves out members that are null: a list that was never set is
+// written so, and means the same as one that is left out.
+func dropNulls(v any) {
+	switch v := v.(type) {
+	case map[string]any:
+		for key, member := range v {
+			if member == nil {
+				delete(v, key)
+				continue
+			}
+			dropNulls(member)
+		}
+	case []any:
+		for _, element := range v {
+			dropNulls(element)
+		}
+	}
 }
 
 // overlay puts what is said into whole, section by section; lists and maps are

@@ -17,7 +17,7 @@ type Maintenance struct {
 // Window is a part of some days of the week. One that ends before it begins
 // ends on the next day.
 type Window struct {
-	Days []string `json:"days" doc:"the days on which it begins; none: every day" enum:"mon|tue|wed|thu|fri|sat|sun" maxitems:"7"`
+	Days []string `json:"days,omitempty" doc:"the days on which it begins; none: every day" enum:"mon|tue|wed|thu|fri|sat|sun" maxitems:"7"`
 	From string   `json:"from" doc:"beginning, HH:MM" pattern:"^([01][0-9]|2[0-3]):[0-5][0-9]$"`
 	To   string   `json:"to" doc:"end, HH:MM, not included" pattern:"^([01][0-9]|2[0-3]):[0-5][0-9]$"`
 }

@@ -84,7 +84,11 @@ func patched(base, current Config, patch []byte) (Config, error) {
 	if len(patch) == 0 || bytes.TrimSpace(patch)[0] != '{' {
 		return Config{}, &ParamError{"/config", "must be an object"}
 	}
-	whole, err := json.Marshal(current)
+	tree, err := current.tree()
+	if err != nil {
+		return Config{}, err
+	}
+	whole, err := json.Marshal(tree)
 	if err != nil {
 		return Config{}, err
 	}

@@ -177,6 +177,11 @@ func TestContent(t *testing.T) {
 			t.Errorf("%s: %v, differs in %+v", c.content, err, d)
 		}
 	}
+	// Lists that were never set do not stand in the way of a patch.
+	current.Lane.Region, current.Maintenance.Windows = nil, []Window{{From: "01:00", To: "02:00"}}
+	if _, err := (Content{ModeMerge, json.RawMessage(`{"camera":{"fps":3}}`)}).Result(base, current); err != nil {
+		t.Error(err)
+	}
 	if base.MQTT.Topics["ivs_result"] != "a" || len(base.MQTT.Topics) != 1 {
 		t.Errorf("the base was changed: %v", base.MQTT.Topics)
 	}

@@ -228,7 +228,8 @@ func (s *Settings) dropGood() {
 func (s *Settings) restore() {
 	r, err := s.readGood()
 	if errors.Is(err, os.ErrNotExist) {
-		return // nothing was ever pushed: the board's own file is in force
+		s.restored = "" // nothing was ever pushed: the board's own file is in force
+		return
 	}
 	if err != nil {
 		s.o.Log.Error("the last good config cannot be used; the board's own file is in force", "err", err)

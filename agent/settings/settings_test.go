@@ -363,7 +363,7 @@ func TestLastGoodConfig(t *testing.T) {
 			if err := os.Remove(filepath.Join(dir, goodName)); err != nil {
 				t.Fatal(err)
 			}
-		}, "file", "set aside"},
+		}, "file", ""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -431,4 +431,77 @@ func FuzzParseGood(f *testing.F) {
 			t.Errorf("%+v was taken", r)
 		}
 	})
+}
+
+// The design's table of commands and states for configs, with their codes.
+func TestTable(t *testing.T) {
+	const content, other = `{"mode":"merge","config":{"device":{"name":"a"},"mqtt":{"layout":"old"}}}`, `{"mode":"replace","config":{}}`
+	for _, c := range []struct {
+		before, verb, content, state string
+		code                         errcode.Code
+	}{
+		{"", "stage", content, "staged", 0},
+		{"", "apply", "", "", errcode.ConfigNotExist},
+		{"", "cancel", "", "", errcode.ConfigNotExist},
+		{"", "query", "", "", errcode.ConfigNotExist},
+		{"staged", "stage", content, "staged", 0},
+		{"staged", "stage", other, "staged", errcode.ParamsError},
+		{"staged", "apply", "", "applying", 0},
+		{"staged", "cancel", "", "cancelled", 0},
+		{"staged", "query", "", "staged", 0},
+		{"applying", "stage", content, "applying", errcode.RequestFailed},
+		{"applying", "apply", "", "applying", 0},
+		{"applying", "cancel", "", "applying", 0},
+		{"applying", "query", "", "applying", 0},
+		{"used", "stage", content, "used", errcode.ConfigUsed},
+		{"used", "apply", "", "used", errcode.ConfigUsed},
+		{"used", "cancel", "", "used", errcode.ConfigUsed},
+		{"used", "query", "", "used", 0},
+		{"cancelled", "stage", content, "cancelled", errcode.ConfigCancelled},
+		{"cancelled", "apply", "", "cancelled", errcode.ConfigCancelled},
+		{"cancelled", "cancel", "", "cancelled", errcode.ConfigCancelled},
+		{"cancelled", "query", "", "cancelled", 0},
+	} {
+		t.Run(c.before+"/"+c.verb, func(t *testing.T) {
+			b := open(t, t.TempDir(), base(), nil)
+			defer b.close()
+			held := make(chan struct{})
+			b.board.reach = func(ctx context.Context) error {
+				select {
+				case <-held:
+					return nil
+				case <-ctx.Done():
+					return ctx.Err()
+				}
+			}
+			if c.before != "" {
+				b.must("stage", "c1", content)
+			}
+			switch c.before {
+			case "applying":
+				b.must("apply", "c1", "")
+				b.until("c1", func(r wire.ChangeReport) bool { return r.Step == "trial" })
+			case "used":
+				close(held)
+				b.must("apply", "c1", "")
+				b.until("c1", state("used"))
+			case "cancelled":
+				b.must("cancel", "c1", "")
+			}
+			r, err := b.send(c.verb, "c1", c.content)
+			code := errcode.Code(0)
+			if err != nil {
+				code = errcode.From(err).Code
+			}
+			if r.State != c.state || code != c.code {
+				t.Errorf("state %q, code %d; want %q, %d", r.State, code, c.state, c.code)
+			}
+			if c.before == "applying" && c.verb == "cancel" {
+				b.until("c1", state("cancelled"))
+				if b.board.InForce().Device.Name != "file" {
+					t.Error("the cancelled config is still in force")
+				}
+			}
+		})
+	}
 }

@@ -103,11 +103,17 @@ func start(t *testing.T, path string, kinds ...Kind) *bench {
 
 func startWith(t *testing.T, path string, o Options, kinds ...Kind) *bench {
 	t.Helper()
-	b := &bench{t: t}
-	var err error
-	if b.db, err = store.Open(path, store.Options{}); err != nil {
+	db, err := store.Open(path, store.Options{})
+	if err != nil {
 		t.Fatal(err)
 	}
+	return startOn(t, db, o, kinds...)
+}
+
+func startOn(t *testing.T, db *store.DB, o Options, kinds ...Kind) *bench {
+	t.Helper()
+	b := &bench{t: t, db: db}
+	var err error
 	o.Poll = 5 * time.Millisecond
 	b.engine, err = New(b.db, kinds, func(r wire.ChangeReport) error {
 		b.mu.Lock()
