@@ -69,7 +69,7 @@ func silence(t *testing.T, c Camera, m *gocv.Mat) error {
 	return nil
 }
 
-func any(Frame) bool { return true }
+func whichever(Frame) bool { return true }
 
 // Whatever the camera does, frames come again once it behaves.
 func TestCamerasComeBack(t *testing.T) {
@@ -103,7 +103,7 @@ func TestCamerasComeBack(t *testing.T) {
 			defer c.Close()
 			m := gocv.NewMat()
 			defer m.Close() //nolint:errcheck // a Mat's Close always returns nil
-			await(t, c, &m, "the first frame", any)
+			await(t, c, &m, "the first frame", whichever)
 			for _, mood := range []cameratest.Mood{cameratest.Stalls, cameratest.Drops, cameratest.Garbage, cameratest.Torn, cameratest.Refuses} {
 				fake.Behave(mood)
 				switch mood {
@@ -159,7 +159,7 @@ func TestOldFramesAreDropped(t *testing.T) {
 	defer s.Close()
 	defer s.CloseClientConnections()
 	c, m := open(t, s.URL, false)
-	await(t, c, m, "the first frame", any)
+	await(t, c, m, "the first frame", whichever)
 	time.Sleep(500 * time.Millisecond)
 	begin := Monotonic()
 	f, err := c.Next(m)
@@ -215,6 +215,39 @@ func TestReadsThatHangAreLeftBehind(t *testing.T) {
 	l.Close()
 	if l.hanging != 0 {
 		t.Errorf("%d readers are still counted", l.hanging)
+	}
+}
+
+// lagging is a feed whose frames come ever later by its own clock.
+type lagging struct{ frame int }
+
+func (l *lagging) next(b *buffer, _ bool) error {
+	time.Sleep(10 * time.Millisecond)
+	l.frame++
+	b.jpeg, b.full = coloured(16, 16, l.frame), true
+	return nil
+}
+func (l *lagging) clock() float64 { return float64(l.frame) } // a tenth of the time that passes
+func (l *lagging) fps() float64   { return 0 }
+func (l *lagging) close()         {}
+
+// A source whose frames only come late is opened again, since a new connection
+// begins with the present; old frames are not shown.
+func TestLateFramesAreDropped(t *testing.T) {
+	var opened atomic.Int32
+	l := startLive(func(context.Context) (feed, error) {
+		opened.Add(1)
+		return &lagging{}, nil
+	}, Options{Stall: time.Second, FrameAge: 100 * time.Millisecond})
+	defer l.Close()
+	m := gocv.NewMat()
+	defer m.Close() //nolint:errcheck // a Mat's Close always returns nil
+	for end := time.Now().Add(time.Minute); opened.Load() < 2 && time.Now().Before(end); {
+		_, _ = l.Next(&m)
+	}
+	await(t, l, &m, "a frame of the second connection", whichever)
+	if s := l.Stats(); s.Late == 0 || s.Dropped < s.Late || opened.Load() < 2 {
+		t.Errorf("%+v, opened %d times", s, opened.Load())
 	}
 }
 

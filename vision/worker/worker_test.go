@@ -281,6 +281,33 @@ func TestACameraThatIsAwayIsWaitedFor(t *testing.T) {
 	}
 }
 
+// Where the camera alone shall not tell anything, timer and inputs do.
+func TestTimerAndInputsTrigger(t *testing.T) {
+	needModels(t)
+	dir := t.TempDir()
+	if err := scenes[0].write(filepath.Join(dir, "car.jpg"), 1); err != nil {
+		t.Fatal(err)
+	}
+	s := settings(dir)
+	s.Loop, s.Lane = true, link.Lane{NoVideo: true, TimedMS: 500}
+	v := startVision(t, s)
+	got := map[int]int{}
+	for got[link.TriggerVideo] < 3 || got[link.TriggerInput] < 1 {
+		m := v.receive(t)
+		switch {
+		case m.Hello != nil:
+			if err := v.Send(link.Message{Trigger: &link.Trigger{ID: "coil", By: link.TriggerInput}}); err != nil {
+				t.Fatal(err)
+			}
+		case m.Result != nil:
+			got[m.Result.Trigger]++
+			if m.Result.Event != link.EventTrigger || (m.Result.TriggerID == "coil") != (m.Result.Trigger == link.TriggerInput) {
+				t.Errorf("%+v", m.Result)
+			}
+		}
+	}
+}
+
 func TestOneEventPerCar(t *testing.T) {
 	needTestdata(t)
 	s := settings(filepath.Join(testdata, "video", "car_uk.mp4"))
