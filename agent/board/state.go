@@ -166,7 +166,10 @@ func (s *State) lostBinding(tx *bolt.Tx) error {
 }
 
 // Close closes the database.
-func (s *State) Close() error { return s.db.Close() }
+func (s *State) Close() error {
+	s.Whitelist.Close()
+	return s.db.Close()
+}
 
 // SN is the serial number, PublicKey the hex Ed25519 key for the factory list.
 func (s *State) SN() string { return s.identity.SN }

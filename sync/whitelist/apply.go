@@ -68,10 +68,12 @@ var errBase = errcode.New(errcode.RequestFailed, "The delta starts from another 
 // digest of the set it starts from; empty: whatever is there. It may be called
 // again after a power cut, and ends early when ctx does.
 func (l *List) Build(ctx context.Context, id, base string, open func() (io.ReadCloser, error)) error {
+	l.building.Lock()
+	defer l.building.Unlock()
 	if done, err := l.isBuilt(id); err != nil || done {
 		return err
 	}
-	if err := l.dropUnfinished(""); err != nil {
+	if err := l.dropUnfinished(); err != nil {
 		return err
 	}
 	e, err := l.gather(ctx, open)
@@ -237,9 +239,11 @@ func (l *List) Swap(tx *bolt.Tx, id, base string, open func() (io.ReadCloser, er
 	}
 	old := h.Set
 	h.Set = b.Set
-	if err := errors.Join(writeHead(tx, &h, sum, b.Rows), tx.Bucket(bucket).Delete(builtKey), dropSet(tx, old)); err != nil {
+	later, err := retire(tx, old)
+	if err := errors.Join(err, writeHead(tx, &h, sum, b.Rows), tx.Bucket(bucket).Delete(builtKey)); err != nil {
 		return "", err
 	}
+	l.untidy = later
 	l.committed = nil // read from the disk, if the process has restarted in between
 	if l.built != nil && l.built.built == b {
 		s := *l.built.snapshot
@@ -263,7 +267,7 @@ func (l *List) swapSmall(tx *bolt.Tx, h *head, base string, open func() (io.Read
 		return "", errBase
 	}
 	if e.mode == modeReplace {
-		if err := dropSet(tx, h.Set); err != nil {
+		if l.untidy, err = retire(tx, h.Set); err != nil {
 			return "", err
 		}
 		h.Set = 0
@@ -346,6 +350,10 @@ func (l *List) edit(tx *bolt.Tx, h *head, list []edit, groups []wire.WhitelistGr
 func (l *List) Committed() error {
 	s := l.committed
 	l.committed = nil
+	if l.untidy {
+		l.untidy = false
+		defer l.tidy()
+	}
 	if s == nil {
 		return l.Reload()
 	}
@@ -367,7 +375,9 @@ func (l *List) Abandon(id string) error {
 	if err != nil {
 		return err
 	}
-	return l.dropUnfinished("")
+	l.building.Lock()
+	defer l.building.Unlock()
+	return l.dropUnfinished()
 }
 
 // headForWriting is the head, or where it is damaged one that begins anew: no

@@ -53,13 +53,14 @@ func (l *List) Operate(w wire.WhitelistOperator) (*Selection, error) {
 	}
 	list := s.order()
 	var next *snapshot
+	var later bool
 	err := l.db.Update(func(tx *bolt.Tx) error {
 		h, err := l.headForWriting(tx)
 		if err != nil {
 			return err
 		}
 		if w.DeleteAll {
-			if err := dropSet(tx, h.Set); err != nil {
+			if later, err = retire(tx, h.Set); err != nil {
 				return err
 			}
 			h.Set = 0
@@ -71,6 +72,9 @@ func (l *List) Operate(w wire.WhitelistOperator) (*Selection, error) {
 		return nil, err
 	}
 	l.publish(next)
+	if later {
+		l.tidy()
+	}
 	return nil, nil
 }
 

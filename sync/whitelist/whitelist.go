@@ -18,6 +18,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -61,9 +62,16 @@ type List struct {
 	// it was committed or not. It is touched within write transactions only.
 	latest *snapshot
 	// committed is what Committed puts in force; built what the step before the
-	// swap has prepared. Both are touched by the engine's calls only.
+	// swap has prepared; untidy says that the swap has left a large set behind. They
+	// are touched by the engine's calls only.
 	committed *snapshot
 	built     *builtSet
+	untidy    bool
+
+	// building is held while sets are written and removed beside the one in force.
+	building sync.Mutex
+	tidying  sync.WaitGroup
+	closed   atomic.Bool
 }
 
 // Limits of a set.
@@ -81,10 +89,16 @@ func Open(db *store.DB, zone *time.Location, log *slog.Logger) (*List, error) {
 	if err := db.Update(createBucket); err != nil {
 		return nil, fmt.Errorf("cannot open the whitelist: %w", err)
 	}
-	if err := l.dropUnfinished(""); err != nil {
+	if err := l.dropUnfinished(); err != nil {
 		return nil, fmt.Errorf("cannot open the whitelist: %w", err)
 	}
 	return l, l.Reload()
+}
+
+// Close ends what runs in the background; the database is closed after it.
+func (l *List) Close() {
+	l.closed.Store(true)
+	l.tidying.Wait()
 }
 
 // Reload makes the snapshot anew from the database.

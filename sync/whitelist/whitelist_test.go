@@ -4,13 +4,13 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
+	"go.uber.org/goleak"
 
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/store"
@@ -19,7 +19,7 @@ import (
 
 func TestMain(m *testing.M) {
 	store.RunCheckIfAsked()
-	os.Exit(m.Run())
+	goleak.VerifyTestMain(m)
 }
 
 var zone = time.FixedZone("CST", 8*3600)
@@ -35,6 +35,7 @@ func open(t testing.TB) *List {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(l.Close)
 	return l
 }
 
