@@ -185,17 +185,30 @@ func newBarrier(c configs.Barrier) (barrier.Driver, error) {
 	return barrier.NewSoftware(time.Duration(c.CloseAfter)), nil
 }
 
+// lockPatience is how long a start waits for another agent to let go of the
+// state directory. One that was killed may still be on its way out, and a child
+// that it was just starting holds its files until it has become itself.
+const lockPatience = 3 * time.Second
+
 // lock makes sure that one agent holds the state directory.
 func lock(dir string) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "agent.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock the state directory: %w", err)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("cannot lock %s: another agent runs with this --state", dir)
+	for deadline := time.Now().Add(lockPatience); ; time.Sleep(50 * time.Millisecond) {
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		switch {
+		case err == nil:
+			return f, nil
+		case !errors.Is(err, syscall.EWOULDBLOCK):
+			f.Close()
+			return nil, fmt.Errorf("cannot lock the state directory: %w", err)
+		case time.Now().After(deadline):
+			f.Close()
+			return nil, fmt.Errorf("cannot lock %s: another agent runs with this --state", dir)
+		}
 	}
-	return f, nil
 }
 
 // ClockSynced asks the kernel whether the clock is synchronised.
