@@ -215,9 +215,10 @@ frame→barrier  %s
 whitelist      %d rows, %s
 faces          %d people
 outbox         %d events wait, %d acknowledged, %d dropped
+ports          %s
 `, s.SN, s.Version, time.Duration(s.UptimeS)*time.Second, s.RSSBytes>>20, bound, broker, vision,
 		s.Barrier.State, s.Barrier.Opened, s.Barrier.LastPlate, s.Barrier.LastReason, wait,
-		s.Whitelist.Rows, s.Whitelist.Digest, s.Faces, s.Outbox.Waiting, s.Outbox.Acknowledged, s.Outbox.Dropped)
+		s.Whitelist.Rows, s.Whitelist.Digest, s.Faces, s.Outbox.Waiting, s.Outbox.Acknowledged, s.Outbox.Dropped, s.Ports)
 	return err
 }
 

@@ -3,9 +3,14 @@ package push
 import (
 	"context"
 	"encoding/base64"
+	"encoding/pem"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"reflect"
@@ -301,6 +306,40 @@ func TestHeartbeat(t *testing.T) {
 	stop()
 	if got := b2.did(); len(got) != 0 {
 		t.Errorf("%v", got)
+	}
+}
+
+// An https server is checked with the certificates of the config, and one that
+// they do not know is not told anything.
+func TestHTTPS(t *testing.T) {
+	told := make(chan struct{}, 8)
+	server := httptest.NewTLSServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { told <- struct{}{} }))
+	defer server.Close()
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	o := options(t, server.URL)
+	o.CA = filepath.Join(t.TempDir(), "ca.pem")
+	if err := os.WriteFile(o.CA, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, stop := start(t, o, &board{})
+	p.Result(seen("A", 1), nil, nil, time.Now())
+	select {
+	case <-told:
+	case <-time.After(20 * time.Second):
+		t.Fatal("nothing was told")
+	}
+	stop()
+	o.CA, o.Retries, o.Dir = "", 0, t.TempDir()
+	p, stop = start(t, o, &board{})
+	p.Result(seen("A", 2), nil, nil, time.Now())
+	eventually(t, "it is stored", func() bool { return p.Waiting() == 1 })
+	stop()
+	if len(told) != 0 {
+		t.Error("a server that nobody vouches for was told")
+	}
+	o.CA = filepath.Join(o.Dir, "none.pem")
+	if _, err := New(o, &board{}); err == nil {
+		t.Error("certificates that are not there are taken")
 	}
 }
 

@@ -1,0 +1,116 @@
+package board
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"reflect"
+	"sync"
+	"testing"
+	"time"
+
+	"gatehouse/configs"
+	"gatehouse/hal/input"
+	"gatehouse/hal/input/inputtest"
+	"gatehouse/sync/wire"
+)
+
+// withInputs opens a bound board with two inputs that a test moves, and runs them.
+func withInputs(t *testing.T, change func(*configs.Ports)) (*Board, [2]*inputtest.Line) {
+	t.Helper()
+	c := configs.Default()
+	c.Ports.Debounce = configs.Duration(time.Millisecond)
+	b, err := Open(c, t.TempDir(), "gatehouse-vision", "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Ports.Inputs = []string{"IN1", "IN2"} // lines of the test, not of this machine
+	change(&c.Ports)
+	b.current.Store(&c)
+	if err := b.state.setBinding(Binding{Body: &wire.BindBody{AccountID: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	lines := [2]*inputtest.Line{{}, {}}
+	if b.inputs, err = input.New([]input.Line{lines[0], lines[1]}, b.inputOptions(c.Ports)); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wait sync.WaitGroup
+	wait.Go(func() { b.inputs.Run(ctx) })
+	t.Cleanup(func() {
+		cancel()
+		wait.Wait()
+		b.Close()
+	})
+	for _, known := b.inputs.Closed(1); !known; _, known = b.inputs.Closed(1) {
+		time.Sleep(time.Millisecond)
+	}
+	return b, lines
+}
+
+// values are those of the inputs' changes in the outbox.
+func values(t *testing.T, b *Board) (list []int) {
+	t.Helper()
+	events, err := b.outbox.List(100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range events {
+		var m struct{ Body wire.GPIOIn }
+		if e.Name == wire.NameGPIOIn && json.Unmarshal(e.Payload, &m) == nil {
+			list = append(list, m.Body.AlarmGioIn.Result.TriggerResult.Value)
+		}
+	}
+	return list
+}
+
+// A short closing is told once, as a pulse; a long one as two changes.
+func TestPulses(t *testing.T) {
+	b, lines := withInputs(t, func(p *configs.Ports) { p.PulseWithin = configs.Duration(2 * time.Second) })
+	until := func(want ...int) {
+		t.Helper()
+		for end := time.Now().Add(20 * time.Second); !reflect.DeepEqual(values(t, b), want); time.Sleep(5 * time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%v, want %v", values(t, b), want)
+			}
+		}
+	}
+	settle := func(closed bool) {
+		lines[0].Set(closed)
+		for now, _ := b.inputs.Closed(0); now != closed; now, _ = b.inputs.Closed(0) {
+			time.Sleep(time.Millisecond)
+		}
+	}
+	settle(true)
+	settle(false)
+	until(wire.InputPulse)
+	settle(true)
+	until(wire.InputPulse, wire.InputClosed) // after the time for a pulse
+	settle(false)
+	until(wire.InputPulse, wire.InputClosed, wire.InputOpen)
+}
+
+// End switches say where the barrier is, whatever the driver believes.
+func TestEndSwitches(t *testing.T) {
+	b, lines := withInputs(t, func(p *configs.Ports) { p.OpenInput, p.ClosedInput = 0, 1 })
+	for _, c := range []struct {
+		open, closed bool
+		want         int
+	}{{false, true, wire.GateClosed}, {false, false, wire.GateBetween}, {true, false, wire.GateOpen}, {true, true, wire.GateBetween}} {
+		lines[0].Set(c.open)
+		lines[1].Set(c.closed)
+		for end := time.Now().Add(20 * time.Second); ; time.Sleep(time.Millisecond) {
+			if got, known := b.gateStatus(); known && got == c.want {
+				break
+			} else if time.Now().After(end) {
+				t.Fatalf("open %v, closed %v: %d", c.open, c.closed, got)
+			}
+		}
+	}
+	c := *b.config()
+	c.Ports.OpenInput, c.Ports.ClosedInput = -1, -1
+	b.current.Store(&c)
+	if got, known := b.gateStatus(); !known || got != wire.GateClosed {
+		t.Errorf("without switches: %d, %v", got, known)
+	}
+}
