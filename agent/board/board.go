@@ -67,9 +67,11 @@ type Board struct {
 	online  bool
 	lastErr string
 	epoch   int64
-	// lastEpoch is the last connection of the config before, ackedAtUp how many
-	// events had been acknowledged when the present connection was made.
-	lastEpoch int64
+	// dialled is the config that the last attempt to connect was made with, upWith
+	// that of the last connection that stood, and ackedAtUp how many events had
+	// been acknowledged when it did.
+	dialled   *configs.Config
+	upWith    *configs.Config
 	ackedAtUp uint64
 	asked     time.Time // when the cloud was last asked about the binding
 }
@@ -515,7 +517,7 @@ func (b *Board) onState(err error) {
 	if err != nil {
 		b.lastErr = err.Error()
 	} else {
-		b.ackedAtUp = acknowledged
+		b.upWith, b.ackedAtUp = b.dialled, acknowledged
 	}
 	b.mu.Unlock()
 	switch {

@@ -67,9 +67,6 @@ func (b *Board) PutInForce(c configs.Config) {
 	b.gate.Set(gateOptions(c))
 	b.vision.Set(visionTask(c))
 	if parts[configs.RestartSession] {
-		b.mu.Lock()
-		b.lastEpoch = b.epoch // the connection that counts is a later one
-		b.mu.Unlock()
 		b.reconnect()
 	}
 }
@@ -102,7 +99,7 @@ func (b *Board) Reached(ctx context.Context) error {
 	for {
 		acknowledged := b.outbox.Stats().Acknowledged
 		b.mu.Lock()
-		online := b.online && b.epoch > b.lastEpoch
+		online := b.online && b.upWith == b.config() // a connection of another config does not count
 		reached, last := online && acknowledged > b.ackedAtUp, b.lastErr
 		b.mu.Unlock()
 		if reached {

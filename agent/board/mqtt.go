@@ -27,6 +27,9 @@ func (b *Board) topics() (wire.Topics, error) {
 
 // connection gives the options of the next connection.
 func (b *Board) connection(ctx context.Context) (session.Options, error) {
+	b.mu.Lock()
+	b.dialled = b.config() // before anything is read from it
+	b.mu.Unlock()
 	bound, err := b.state.Binding()
 	if err != nil {
 		return session.Options{}, err
