@@ -1,6 +1,7 @@
 package board
 
 import (
+	"context"
 	"crypto/ed25519"
 	"encoding/hex"
 	"encoding/json"
@@ -16,6 +17,7 @@ import (
 	"gatehouse/sync/audit"
 	"gatehouse/sync/change"
 	"gatehouse/sync/errcode"
+	"gatehouse/sync/outbox"
 	"gatehouse/sync/signed"
 	"gatehouse/sync/wire"
 )
@@ -164,5 +166,58 @@ func TestMaintenanceWindow(t *testing.T) {
 	answer, code := order(t, b, "config", "3", `{"operator_type":"query","change_id":""}`)
 	if list, ok := answer.(wire.ChangeList); !ok || code != 0 || len(list.Changes) != 1 || list.Changes[0].Reason != "no maintenance window is open" {
 		t.Errorf("%d %+v", code, answer)
+	}
+}
+
+// What was acknowledged over the connection before is no proof for a config on trial.
+func TestReachedOverTheNewConnectionOnly(t *testing.T) {
+	c := configs.Default()
+	c.MQTT.Broker = "tcp://127.0.0.1:1"
+	b, err := Open(c, t.TempDir(), "gatehouse-vision", "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	dial := func() {
+		b.mu.Lock()
+		b.dialled = b.config()
+		b.mu.Unlock()
+	}
+	acknowledged := func() {
+		t.Helper()
+		id, err := b.outbox.Put(t.Context(), outbox.Event{Name: "x", Payload: []byte(`{}`)})
+		if err == nil {
+			_, err = b.outbox.Ack(id.Boot, [][2]uint64{{id.Seq, id.Seq}}, false)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	reached := func() error {
+		ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+		defer cancel()
+		return b.Reached(ctx)
+	}
+	dial()
+	b.onState(nil)
+	next := c
+	next.MQTT.Layout = "old"
+	b.PutInForce(next)
+	acknowledged()
+	if reached() == nil {
+		t.Error("the connection before counts")
+	}
+	dial()
+	acknowledged()
+	if reached() == nil {
+		t.Error("a connection that is being made counts")
+	}
+	b.onState(nil)
+	if reached() == nil {
+		t.Error("nothing was acknowledged over the new one")
+	}
+	acknowledged()
+	if err := reached(); err != nil {
+		t.Error(err)
 	}
 }
