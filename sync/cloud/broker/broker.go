@@ -31,6 +31,10 @@ type Broker struct {
 // CloudUser is the user name of the cloud's own client.
 const CloudUser = "gatehouse-cloud"
 
+// patience is how long a client may take to greet, and the broker to answer: as
+// long as boards wait for it.
+const patience = 20 * time.Second
+
 // Start listens for MQTT at address (host:port) and keeps its data below dir.
 func Start(address, dir string, auth Authenticate) (*Broker, error) {
 	host, portText, err := net.SplitHostPort(address)
@@ -46,7 +50,10 @@ func Start(address, dir string, auth Authenticate) (*Broker, error) {
 		ServerName: "gatehouse-cloud", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 4 << 30,
 		// Clients have clean sessions: what a consumer has delivered need not outlive the process.
-		MQTT: server.MQTTOpts{Host: host, Port: port, AckWait: 30 * time.Second, MaxAckPending: 1024, ConsumerMemoryStorage: true},
+		// A fleet that comes back at once is slow to be greeted: who is thrown out for
+		// it (after 2 s and 5 s, by default) comes again, and all the work is for nothing.
+		MQTT: server.MQTTOpts{Host: host, Port: port, AckWait: 30 * time.Second, MaxAckPending: 1024, ConsumerMemoryStorage: true,
+			AuthTimeout: patience.Seconds(), JSAPITimeout: patience},
 	}
 	o.CustomClientAuthentication = authenticator{b, auth}
 	if b.server, err = server.NewServer(o); err != nil {
