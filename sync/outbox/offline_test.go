@@ -143,7 +143,7 @@ func TestDaysOffline(t *testing.T) {
 	}
 	f.Close()
 	if n != events+gaps {
-		t.Errorf("%d of %d are handed out", n, events+gaps)
+		t.Errorf("%d of %d are handed out; %d wait, %d were dropped meanwhile", n, events+gaps, b.Stats().Waiting, b.Stats().Dropped-s.Dropped)
 	}
 	for deadline := time.Now().Add(time.Minute); b.Stats().Rotations == 0; time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(deadline) {

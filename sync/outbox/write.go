@@ -157,7 +157,8 @@ func (b *Outbox) refuse() {
 // acknowledged. An empty group does the latter alone. More: there is still
 // something to delete.
 func (b *Outbox) commit(group []*pending) (more bool) {
-	if len(group) == 0 && b.ackedLeft() > 0 {
+	put := len(group) > 0
+	if !put && b.ackedLeft() > 0 {
 		b.commitRun(nil)
 	}
 	for len(group) > 0 {
@@ -178,7 +179,9 @@ func (b *Outbox) commit(group []*pending) (more bool) {
 		}
 		group = group[n:]
 	}
-	b.enforce(b.o.Now())
+	if put { // a drain makes room by itself: nothing is dropped for it
+		b.enforce(b.o.Now())
+	}
 	left := b.ackedLeft()
 	if left == 0 {
 		b.rotate()
