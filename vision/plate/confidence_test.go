@@ -25,9 +25,10 @@ func TestShippedConfidences(t *testing.T) {
 		large := Candidate{Score: .999}
 		large.Quad[1].X, large.Quad[2].X, large.Quad[2].Y, large.Quad[3].Y = 160, 160, 50, 50
 		doubtful := clear
-		doubtful.weight, doubtful.rival = .5, .4
+		doubtful.weight, doubtful.rival = .2, .15
 		for e := range engines {
-			doubtful.shares[e] *= .5
+			doubtful.shares[e] *= .2
+			doubtful.tops[e] *= .34
 		}
 		sure, unsure := c.Of(features(large, clear, blue)), c.Of(features(large, doubtful, blue))
 		if sure < .95 || sure > 1 || unsure > .9 {

@@ -35,7 +35,7 @@ func TestBestOfATally(t *testing.T) {
 		for _, all := range c.cuts {
 			tl.add(ppocr, all, nil)
 		}
-		e, ok := tl.evidence(weighing{c.ground, c.ground.foreign(), !c.away})
+		e, ok := tl.evidence(weighing{ground: c.ground, foreign: c.ground.foreign(), home: !c.away})
 		if e.reading.Number != c.want || ok != (c.want != "") {
 			t.Errorf("%s: %+v %v", name, e, ok)
 		}

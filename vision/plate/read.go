@@ -75,7 +75,10 @@ func (r *reader) first() int {
 
 // read returns the most probable number; ok is false where nothing was read.
 func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, ok bool, err error) {
-	w := weighing{g, g.foreign(), r.home()}
+	w := weighing{ground: g, foreign: g.foreign(), home: r.home()}
+	if !c.cut {
+		w.rows = c.Rows
+	}
 	r.used = 0
 	width, height := c.Quad.Size()
 	layouts := []int{1}

@@ -98,7 +98,11 @@ type weighing struct {
 	ground  ground
 	foreign float64 // plates from abroad against mainland ones
 	home    bool    // mainland plates are the expected ones
+	rows    int     // that the plate seems to have; 0 where nobody has looked
 }
+
+// otherwise is how much rarer other rows are than those that a plate seems to have.
+const otherwise = 0.5
 
 // tail is how much rarer a plate from abroad is whose number is what remains of
 // a mainland one without its province.
@@ -109,6 +113,9 @@ func (w weighing) of(t *tally, h *hypothesis) float64 {
 	s := t.score(h) * math.Exp(h.reading.Prior) * plausible(h.reading.Form, w.ground)
 	if (h.reading.Form == text.Overseas) == w.home {
 		s *= w.foreign
+	}
+	if w.rows != 0 && w.rows != t.at.rows() {
+		s *= otherwise
 	}
 	if w.home && h.reading.Form == text.Overseas && text.Tail(h.reading.Number) {
 		s *= tail
