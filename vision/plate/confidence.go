@@ -12,13 +12,17 @@ import (
 
 // Feature names, in the order of Features. All but the last ones say more for a
 // reading the larger they are, so their weights are never negative.
-var featureNames = []string{"small", "pp", "both", "weakest", "rival", "votes", "plate", "size", "overseas", "two_rows", "digits", "misfit"}
+var featureNames = []string{"small", "pp", "both", "weakest", "rival", "votes", "plate", "size", "overseas", "two_rows", "uniform", "misfit"}
 
 // Features describe one reading by numbers of about the same size.
 type Features [12]float64
 
-// rising is how many features, from the first, may only add to the confidence.
-const rising = 8
+// The features before rising may only add to the confidence, those from falling
+// on only take from it.
+const (
+	rising  = 8
+	falling = 10
+)
 
 // logit of a probability, within ±7.
 func logit(p float64) float64 {
@@ -58,9 +62,16 @@ func features(c Candidate, e evidence, g ground) Features {
 	f[7] = math.Log2(min(64, max(6, height/float64(max(1, e.rows)))) / 24)
 	flag(8, e.reading.Form == text.Overseas)
 	flag(9, e.rows == 2)
-	flag(10, strings.Trim(e.reading.Number, "0123456789") == "")
+	flag(10, uniform(e.reading))
 	flag(11, kindOf(e.reading.Form, g, e.rows).name == unknownKind)
 	return f
+}
+
+// uniform reports whether a number from abroad is of digits or of letters alone:
+// most such texts are no plates but dates, telephone numbers and names of makers.
+func uniform(r text.Reading) bool {
+	const digits = "0123456789"
+	return r.Form == text.Overseas && (strings.Trim(r.Number, digits) == "" || !strings.ContainsAny(r.Number, digits))
 }
 
 // Confidence is a fitted map from features to the probability that the whole
@@ -89,8 +100,8 @@ func parseConfidence(b []byte, readers string) (c Confidence, err error) {
 	}
 	for i, name := range featureNames {
 		w, known := c.Weights[name]
-		if !known || i < rising && w < 0 {
-			return c, fmt.Errorf("cannot read the confidence's weights: %s of %s is missing or negative", name, readers)
+		if !known || i < rising && w < 0 || i >= falling && w > 0 {
+			return c, fmt.Errorf("cannot read the confidence's weights: %s of %s is missing or of the wrong sign", name, readers)
 		}
 		c.weights[i] = w
 	}

@@ -12,8 +12,8 @@ type Sample struct {
 }
 
 // Fit finds the confidence that makes the samples likeliest (logistic
-// regression), with a small penalty on large weights and none of the rising
-// features' weights below zero. It is deterministic.
+// regression), with a small penalty on large weights, none of the rising
+// features' weights below zero and none of the falling ones' above. It is deterministic.
 func Fit(samples []Sample) (Confidence, error) {
 	c := Confidence{Weights: map[string]float64{}}
 	right := 0
@@ -57,7 +57,7 @@ func Fit(samples []Sample) (Confidence, error) {
 		for i := range w {
 			speed[i] = inertia*speed[i] - rate*(slope[i]+penalty*w[i])
 			w[i] += speed[i]
-			if i < rising && w[i] < 0 {
+			if i < rising && w[i] < 0 || i >= falling && w[i] > 0 {
 				w[i], speed[i] = 0, 0
 			}
 		}

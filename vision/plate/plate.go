@@ -24,7 +24,7 @@ import (
 
 // MinScore is the least score of a number that is reported at all; below it a
 // plate is one that nobody can read.
-const MinScore = 0.1
+const MinScore = 0.2
 
 // ErrOption is an option that cannot be followed; its text says which and why.
 var ErrOption = errors.New("cannot read plates as the settings say")
