@@ -81,7 +81,6 @@ func TestPictureModes(t *testing.T) {
 // cloudOfPictures takes whole pictures; the first request fails.
 type cloudOfPictures struct {
 	mu   sync.Mutex
-	key  string
 	got  map[string]int
 	seen int
 }

@@ -146,7 +146,7 @@ func (c *Change) intact() error {
 		return fmt.Errorf("cannot read the content: %w", err)
 	}
 	if "sha256:"+hex.EncodeToString(h.Sum(nil)) != c.Digest {
-		return errors.New("The content was damaged on the board's disk; stage it again under another id!")
+		return errcode.New(errcode.RequestFailed, "The content was damaged on the board's disk; stage it again under another id!")
 	}
 	return nil
 }
