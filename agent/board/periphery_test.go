@@ -81,6 +81,9 @@ func TestPulses(t *testing.T) {
 			time.Sleep(time.Millisecond)
 		}
 	}
+	for _, known := b.inputs.Closed(0); !known; _, known = b.inputs.Closed(0) {
+		time.Sleep(time.Millisecond) // what it begins with is no change
+	}
 	settle(true)
 	settle(false)
 	until(wire.InputPulse)
