@@ -2,6 +2,7 @@ package whitelist
 
 import (
 	"encoding/json"
+	"math"
 	"strings"
 
 	bolt "go.etcd.io/bbolt"
@@ -29,7 +30,7 @@ func (l *List) Operate(w wire.WhitelistOperator) (*Selection, error) {
 	if w.OperatorType == wire.OperateSelect {
 		return l.find(w.Plates[0])
 	}
-	s := sorter{limit: 1 << 62} // a command is small
+	s := sorter{limit: math.MaxInt} // a command is small
 	for _, r := range w.Records {
 		r.Plate = Normalize(r.Plate)
 		if _, err := check(&r, l.zone); err != nil {
