@@ -49,6 +49,8 @@ func Start(address, dir string, auth Authenticate) (*Broker, error) {
 	o := &server.Options{
 		ServerName: "gatehouse-cloud", DontListen: true, NoSigs: true, NoLog: true,
 		JetStream: true, StoreDir: dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 4 << 30,
+		// A subscription with QoS 1 is a consumer: by default the 1,001st board would get none.
+		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 		// Clients have clean sessions: what a consumer has delivered need not outlive the process.
 		// A fleet that comes back at once is slow to be greeted: who is thrown out for
 		// it (after 2 s and 5 s, by default) comes again, and all the work is for nothing.

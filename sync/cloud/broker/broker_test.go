@@ -1,0 +1,65 @@
+package broker
+
+import (
+	"fmt"
+	"net"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.mqtt.golang/packets"
+)
+
+// TestManyBoards holds more boards than NATS allows consumers by default.
+func TestManyBoards(t *testing.T) {
+	const boards = 1100
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := l.Addr().String()
+	l.Close()
+	b, err := Start(address, t.TempDir(), func(username, password string) bool { return password == "right" })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Stop()
+	for i := range boards {
+		conn, err := net.Dial("tcp", address)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer conn.Close()
+		sn := fmt.Sprintf("0000beef-%08x", i)
+		if code := subscribe(t, conn, sn); code != 1 {
+			t.Fatalf("board %d is given QoS %#x for its commands", i+1, code)
+		}
+	}
+}
+
+// subscribe greets the broker as a board and returns what the broker grants.
+func subscribe(t *testing.T, conn net.Conn, sn string) byte {
+	t.Helper()
+	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	hello := packets.NewControlPacket(packets.Connect).(*packets.ConnectPacket)
+	hello.ProtocolName, hello.ProtocolVersion, hello.CleanSession, hello.Keepalive = "MQTT", 4, true, 60
+	hello.ClientIdentifier, hello.Username, hello.Password = sn, sn, []byte("right")
+	hello.UsernameFlag, hello.PasswordFlag = true, true
+	sub := packets.NewControlPacket(packets.Subscribe).(*packets.SubscribePacket)
+	sub.MessageID, sub.Topics, sub.Qoss = 1, []string{"device/" + sn + "/message/down/#"}, []byte{1}
+	for _, p := range []packets.ControlPacket{hello, sub} {
+		if err := p.Write(conn); err != nil {
+			t.Fatal(err)
+		}
+		answer, err := packets.ReadPacket(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if ack, ok := answer.(*packets.SubackPacket); ok {
+			return ack.ReturnCodes[0]
+		}
+	}
+	t.Fatal("no SUBACK")
+	return 0
+}
