@@ -1,6 +1,7 @@
 package crash
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
@@ -40,6 +41,19 @@ var damages = []struct {
 	{"flipped bits", func(r *rand.Rand, file []byte) []byte {
 		for range 1 + r.IntN(8) {
 			file[r.IntN(len(file))] ^= 1 << r.IntN(8)
+		}
+		return file
+	}},
+	{"length of a value", func(r *rand.Rand, file []byte) []byte {
+		const leaf, header, element = 2, 16, 16 // bbolt's page.go
+		for range 1000 {
+			at := r.IntN(len(file)/page) * page
+			n := int(binary.NativeEndian.Uint16(file[at+10:]))
+			if binary.NativeEndian.Uint16(file[at+8:]) != leaf || n == 0 || n > (page-header)/element {
+				continue
+			}
+			file[at+header+element*r.IntN(n)+15-r.IntN(2)] ^= 1 << r.IntN(7)
+			return file
 		}
 		return file
 	}},

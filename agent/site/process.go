@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"syscall"
 	"time"
 )
@@ -87,7 +88,7 @@ func (p *Process) await(ctx context.Context, ready func(context.Context) error) 
 		}
 		select {
 		case <-p.done:
-			return fmt.Errorf("%s ended while starting (%v); its log is %s:\n%s", p.Name, p.err, p.Log, tail(p.Log, 1500))
+			return fmt.Errorf("%s ended while starting (%v); its log is %s:\n%s", p.Name, p.err, p.Log, ending(p.Log))
 		case <-ctx.Done():
 			return fmt.Errorf("%s is not ready: %w (its log is %s)", p.Name, errors.Join(err, ctx.Err()), p.Log)
 		case <-time.After(50 * time.Millisecond):
@@ -95,11 +96,18 @@ func (p *Process) await(ctx context.Context, ready func(context.Context) error) 
 	}
 }
 
-// tail gives the last n bytes of a file, for error messages.
-func tail(path string, n int) string {
-	b, err := os.ReadFile(path)
+// ending gives the end of a log file, for error messages: from where the
+// program crashed, or the last of it.
+func ending(path string) string {
+	text, err := os.ReadFile(path)
 	if err != nil {
 		return err.Error()
 	}
-	return string(b[max(0, len(b)-n):])
+	if at := crashed.FindIndex(text); at != nil {
+		return string(text[at[0]:min(at[0]+4000, len(text))])
+	}
+	return string(text[max(0, len(text)-1500):])
 }
+
+// crashed is how a crash of a Go program begins.
+var crashed = regexp.MustCompile(`(?m)^(panic|fatal error|unexpected fault address|SIG[A-Z]+):? `)

@@ -23,6 +23,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -69,6 +70,12 @@ const checkEnv = "GATEHOUSE_CHECK_DATABASE"
 // checkTimeout bounds the check of a database; one that takes longer counts as damaged.
 const checkTimeout = 2 * time.Minute
 
+// A check that could not be made is tried again.
+const (
+	checkTries = 3
+	checkPause = 300 * time.Millisecond
+)
+
 // RunCheckIfAsked is called first in the main function (and TestMain) of every
 // program that opens a database: when the process was started to check one, it
 // does so and exits, 0 for sound.
@@ -84,7 +91,8 @@ func RunCheckIfAsked() {
 	os.Exit(0)
 }
 
-// check reads all of a database.
+// check reads all of a database, the values too: bbolt's own check does not
+// see one whose length leads out of the file, and whoever reads that is killed.
 func check(path string) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second, PreLoadFreelist: true})
 	if err != nil {
@@ -95,7 +103,18 @@ func check(path string) error {
 		for err := range tx.Check() {
 			return fmt.Errorf("cannot trust %s: %w", path, err)
 		}
-		return tx.ForEach(func(_ []byte, b *bolt.Bucket) error { return b.ForEach(func(_, _ []byte) error { return nil }) })
+		return tx.ForEach(func(_ []byte, b *bolt.Bucket) error { return readAll(b) })
+	})
+}
+
+// readAll touches every byte of a bucket.
+func readAll(b *bolt.Bucket) error {
+	return b.ForEach(func(k, v []byte) error {
+		if inner := b.Bucket(k); v == nil && inner != nil {
+			return readAll(inner)
+		}
+		_ = sum(k, v)
+		return nil
 	})
 }
 
@@ -106,22 +125,20 @@ func Open(path string, o Options) (*DB, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	db := &DB{}
+	aside := func(reason error) (err error) {
+		if db.Quarantined, err = SetAside(path); err == nil {
+			o.Log.Error("database is damaged and set aside", "path", path, "aside", db.Quarantined, "reason", reason)
+		}
+		return err
+	}
 	if _, err := os.Stat(path); err == nil {
 		if reason := Check(path); reason != nil {
-			aside, err := SetAside(path)
-			if err != nil {
+			if err := aside(reason); err != nil {
 				return nil, err
 			}
-			o.Log.Error("database is damaged and set aside", "path", path, "aside", aside, "reason", reason)
-			db.Quarantined = aside
 		} else if heads(path) == 1 {
 			o.Log.Error("one of the database's two heads is damaged; the last change may be missing", "path", path)
 			db.Doubtful = true
-		}
-	}
-	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
-		if err := create(path); err != nil {
-			return nil, err
 		}
 	}
 	options := &bolt.Options{Timeout: 3 * time.Second, FreelistType: bolt.FreelistArrayType, MaxSize: o.MaxBytes}
@@ -129,7 +146,13 @@ func Open(path string, o Options) (*DB, error) {
 		options.NoFreelistSync, options.FreelistType = true, bolt.FreelistMapType
 	}
 	db.path, db.options = path, options
-	opened, err := bolt.Open(path, 0o600, options)
+	opened, err := openFile(path, options)
+	if Unusable(err) { // the check has not seen it, or could not be made
+		if err := aside(err); err != nil {
+			return nil, err
+		}
+		opened, err = openFile(path, options)
+	}
 	if errors.Is(err, bolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("cannot open %s: another process holds it", path)
 	}
@@ -143,6 +166,36 @@ func Open(path string, o Options) (*DB, error) {
 	return db, nil
 }
 
+// openFile opens a database's file, making it if there is none. Where bbolt
+// panics over its content, or a page cannot be read, the error is Unusable.
+func openFile(path string, o *bolt.Options) (db *bolt.DB, err error) {
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		if err := create(path); err != nil {
+			return nil, err
+		}
+	}
+	defer caught(&err)()
+	db, err = bolt.Open(path, 0o600, o)
+	for _, damaged := range []error{bolterrors.ErrInvalid, bolterrors.ErrVersionMismatch, bolterrors.ErrChecksum} {
+		if errors.Is(err, damaged) {
+			return nil, fmt.Errorf("%w: %w", errContent, err)
+		}
+	}
+	return db, err
+}
+
+// caught begins to make panics and memory faults of this goroutine, with which
+// bbolt answers damage, into errors; what it gives is deferred.
+func caught(err *error) func() {
+	before := debug.SetPanicOnFault(true) // a page behind the file's end, or one that the flash cannot read
+	return func() {
+		debug.SetPanicOnFault(before)
+		if p := recover(); p != nil {
+			*err = fmt.Errorf("%w: %v", errContent, p)
+		}
+	}
+}
+
 // errContent is a database whose content cannot be worked with.
 var errContent = errors.New("the database's content is damaged")
 
@@ -150,11 +203,7 @@ var errContent = errors.New("the database's content is damaged")
 // its error marked for Unusable, or the panic that bbolt ends in where a page is
 // not what it should be.
 func Guard(f func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = fmt.Errorf("%w: %v", errContent, p)
-		}
-	}()
+	defer caught(&err)()
 	if err = f(); err == nil {
 		return nil
 	}
@@ -204,6 +253,19 @@ func Check(path string) error {
 	if err != nil {
 		return nil // cannot check; the CRCs remain
 	}
+	for range checkTries {
+		var known bool
+		if known, err = checked(self, path); known {
+			return err
+		}
+		time.Sleep(checkPause)
+	}
+	return nil // nothing is known; the CRCs remain
+}
+
+// checked runs the check once; known is false where it could not be started, or
+// was ended by somebody else, for want of memory say.
+func checked(self, path string) (known bool, err error) {
 	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self)
@@ -212,13 +274,13 @@ func Check(path string) error {
 	var exit *exec.ExitError
 	switch {
 	case err == nil:
-		return nil
+		return true, nil
 	case !errors.As(err, &exit):
-		return nil // it could not be started: nothing is known; the CRCs remain
+		return false, nil
 	case ctx.Err() == nil && exit.Sys().(syscall.WaitStatus).Signal() == syscall.SIGKILL:
-		return nil // somebody else ended it, for want of memory say
+		return false, nil
 	}
-	return fmt.Errorf("%w: %.300s", err, out)
+	return true, fmt.Errorf("%w: %.300s", err, out)
 }
 
 // locked reports whether a process has the database open (bbolt holds a flock).

@@ -1,0 +1,66 @@
+package store
+
+import (
+	"bytes"
+	"encoding/binary"
+	"os"
+	"path/filepath"
+	"testing"
+
+	bolt "go.etcd.io/bbolt"
+)
+
+// A value whose length leads out of the file kills who reads it: the check
+// sees it, and without a check reading it is an error.
+func TestAValueBeyondTheFile(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	fill(t, path, 500)
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sizes := binary.NativeEndian.AppendUint32(nil, 6) // of a row's key and value, side by side in its page
+	sizes = binary.NativeEndian.AppendUint32(sizes, uint32(len(value(0))+Headroom))
+	at := bytes.Index(file, sizes)
+	if at < 0 {
+		t.Fatal("no row in the file")
+	}
+	binary.NativeEndian.PutUint32(file[at+4:], 1<<28)
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(path); err == nil {
+		t.Error("the check finds nothing")
+	}
+	db, err := openFile(path, &bolt.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = Guard(func() error { return db.View(func(tx *bolt.Tx) error { return readAll(tx.Bucket(bucket)) }) })
+	if !Unusable(err) {
+		t.Errorf("reading it gives %v", err)
+	}
+}
+
+// What bbolt panics over when it opens a database speaks against the content.
+func TestAPanicOnOpening(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	fill(t, path, 500)
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const freelist = 0x10 // the flag of its pages
+	for at := 0; at < len(file); at += os.Getpagesize() {
+		if flags := file[at+8:]; flags[0] == freelist {
+			flags[0] = 0
+		}
+	}
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := openFile(path, &bolt.Options{}); !Unusable(err) {
+		t.Errorf("opening it gives %v", err)
+	}
+}
