@@ -44,11 +44,11 @@ const (
 	waitLeast  = 250 * time.Millisecond // before the source is opened again, doubled each time
 	waitMost   = 5 * time.Second
 	stallUsual = 10 * time.Second
-	openMost   = 20 * time.Second // an opening that takes longer hangs
-	lateMost   = 3 * time.Second  // of late frames only; then the source is opened again
-	mostHung   = 8                // reads that hang; then it is ErrStuck
-	mostBad    = 50               // frames in a row that are garbage; then the source is opened again
-	idleEvery  = 3                // one frame in so many is enough where nothing moves
+	openMost   = 20 * time.Second       // an opening that takes longer hangs
+	lateMost   = 3 * time.Second        // of late frames only; then the source is opened again
+	mostHung   = 8                      // reads that hang; then it is ErrStuck
+	mostBad    = 50                     // frames in a row that are garbage; then the source is opened again
+	idleApart  = 240 * time.Millisecond // where nothing moves, further frames are left out
 )
 
 // live reads a source that goes on by itself.
@@ -173,10 +173,11 @@ func (l *live) feed(ctx context.Context, r *reader, f feed, b *buffer) (came boo
 	var age ageing
 	bad := 0
 	intime := Monotonic() // when a frame came that was not late
-	for n := 0; ctx.Err() == nil; n++ {
+	needed := intime      // from when on a frame is needed where nothing moves
+	for ctx.Err() == nil {
 		l.waits(r, l.o.Stall)
 		b.full = false
-		err := f.next(b, l.needs(n))
+		err := f.next(b, l.needs(needed))
 		l.waits(r, 0)
 		switch {
 		case errors.Is(err, errGarbage):
@@ -190,6 +191,9 @@ func (l *live) feed(ctx context.Context, r *reader, f feed, b *buffer) (came boo
 		}
 		bad, came = 0, true
 		now := Monotonic()
+		if b.full {
+			needed = now + int64(idleApart)
+		}
 		old := age.of(now, f.clock())
 		late := l.o.FrameAge > 0 && old > int64(l.o.FrameAge)
 		switch {
@@ -205,11 +209,11 @@ func (l *live) feed(ctx context.Context, r *reader, f feed, b *buffer) (came boo
 	return came, ctx.Err()
 }
 
-// needs reports whether frame n is needed.
-func (l *live) needs(n int) bool {
+// needs reports whether the next frame is needed; where nothing moves one is from then on.
+func (l *live) needs(then int64) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return !l.idle || n%idleEvery == 0
+	return !l.idle || Monotonic() >= then
 }
 
 // waits notes that the reader waits for the source, most so long; 0: it no

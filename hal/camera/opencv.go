@@ -15,7 +15,6 @@ import (
 type opencv struct {
 	in    *gocv.VideoCapture
 	timed bool // it has a clock of its own
-	idle  int
 }
 
 // environment is what OpenCV reads when it opens an address. Who has set it
@@ -97,8 +96,7 @@ func v4l2(path string, number int, o Options) opener {
 }
 
 func (c *opencv) next(b *buffer, needed bool) error {
-	if !needed && c.idle < idleEvery {
-		c.idle++
+	if !needed {
 		begin := time.Now()
 		c.in.Grab(1) // it does not tell whether it failed: the next read does
 		if time.Since(begin) < time.Millisecond {
@@ -106,7 +104,6 @@ func (c *opencv) next(b *buffer, needed bool) error {
 		}
 		return nil
 	}
-	c.idle = 0
 	b.jpeg = nil
 	if !c.in.Read(&b.mat) {
 		return errors.New("the camera gives no more frames")

@@ -27,6 +27,7 @@ type watch struct {
 	moved    int64 // when something moved last, ns
 	looked   int64 // when the nets looked last, ns
 	activity motion.Activity
+	waited   bool // faces were left out of the last frame
 }
 
 // outcome is what one frame leads to, beside what was told.
@@ -76,7 +77,9 @@ func drop(n track.Note) {
 }
 
 // frame takes the next frame of the camera. What is to be told of vehicles is
-// told before faces are looked for; who is told drops the notes' shots.
+// told before faces are looked for; who is told drops the notes' shots. While
+// plates are being read, faces have every other frame, so that no frame takes
+// the time of both.
 func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error) (outcome, error) {
 	var out outcome
 	begin := time.Now()
@@ -100,6 +103,9 @@ func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error
 	}
 	if !look {
 		w.faces.Still(s.at)
+		return out, nil
+	}
+	if w.waited = len(view.Plates) > 0 && !w.waited; w.waited {
 		return out, nil
 	}
 	saw, err := w.eyes.look(s.picture, wanted{faces: true})

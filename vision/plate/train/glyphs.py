@@ -8,6 +8,7 @@ from characters cut out of real plates: the typeface of mainland plates is in no
 import functools
 from pathlib import Path
 
+import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
@@ -36,6 +37,23 @@ LATIN_FONTS = [
     ('truetype/lato/Lato-Medium.ttf', 0),
     ('truetype/lato/Lato-Bold.ttf', 0),
     ('truetype/freefont/FreeSansBold.ttf', 0),
+    ('truetype/opendin/OSP-DIN.ttf', 0),
+    ('truetype/routed-gothic/routed-gothic-narrow.ttf', 0),
+    ('truetype/routed-gothic/routed-gothic.ttf', 0),
+    ('opentype/league-mono/LeagueMono-CondensedSemiBold.otf', 0),
+    ('truetype/play/Play-Bold.ttf', 0),
+    ('truetype/open-sans/OpenSans-CondBold.ttf', 0),
+    ('truetype/clear-sans/ClearSans-Bold.ttf', 0),
+    ('opentype/cabin/Cabin-SemiBold.otf', 0),
+    ('opentype/b612/B612-Bold.otf', 0),
+    ('truetype/karla/Karla-Bold.otf', 0),
+    ('opentype/mplus/Mplus1-Bold.otf', 0),
+    ('opentype/mplus/Mplus1Code-Bold.otf', 0),
+    ('opentype/dosis/Dosis-SemiBold.otf', 0),
+    ('opentype/dosis/Dosis-ExtraBold.otf', 0),
+    ('truetype/quicksand/Quicksand-Bold.ttf', 0),
+    ('opentype/millimetre/millimetreA Bold 01.otf', 0),
+    ('truetype/manrope/Manrope-Bold.ttf', 0),
 ]
 # For names of states, slogans and the like, which nobody has to read.
 TEXT_FONTS = LATIN_FONTS + [
@@ -74,18 +92,32 @@ def is_cjk(char):
     return ord(char) > 0x2e80
 
 
+@functools.lru_cache(maxsize=8192)
+def weighted(char, path, index, weight):
+    """font_mask with strokes that are thicker (or thinner, below 0) by so many pixels a side."""
+    mask = font_mask(char, path, index)
+    if weight == 0:
+        return mask
+    brush = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * abs(weight) + 1,) * 2)
+    mask = cv2.copyMakeBorder(mask, 8, 8, 8, 8, cv2.BORDER_CONSTANT)
+    changed = tight((cv2.dilate if weight > 0 else cv2.erode)(mask, brush))
+    return changed if changed.size > 200 else font_mask(char, path, index)
+
+
 class Face:
     """One typeface for one plate: a Latin and a Chinese font, or characters of real plates."""
 
-    def __init__(self, latin, cjk, pack=None):
-        self.latin, self.cjk, self.pack = latin, cjk, pack or {}
+    def __init__(self, latin, cjk, pack=None, weight=0):
+        self.latin, self.cjk, self.pack, self.weight = latin, cjk, pack or {}, weight
 
     def mask(self, char, rng):
         """A tight mask; packs have several of most characters, one of which is drawn."""
         own = self.pack.get(char)
         if own is not None and len(own):
             return own[rng.integers(len(own))]
-        return font_mask(char, *(self.cjk if is_cjk(char) else self.latin))
+        if is_cjk(char):
+            return font_mask(char, *self.cjk)
+        return weighted(char, *self.latin, self.weight)
 
 
 class Faces:
@@ -105,7 +137,7 @@ class Faces:
         """A face; with the probability real it has the shapes of real plates."""
         pack = self.pack if rng.random() < real else None
         return Face(self.latin[rng.integers(len(self.latin))],
-                    self.cjk[rng.integers(len(self.cjk))], pack)
+                    self.cjk[rng.integers(len(self.cjk))], pack, int(rng.integers(-2, 4)))
 
     def text_mask(self, text, size, rng):
         """A line of text in any font, H×W float32."""
