@@ -3,7 +3,11 @@ package main
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
 
 	"gatehouse/sync/binding"
@@ -31,7 +35,8 @@ func (f *flaky) RoundTrip(r *http.Request) (*http.Response, error) {
 // A picture is uploaded for an event that came without, over a line that
 // breaks; the account sees it, and nobody else brings one.
 func TestPicturesAreUploaded(t *testing.T) {
-	c := startCloud(t, t.TempDir())
+	dir := t.TempDir()
+	c := startCloud(t, dir)
 	b := newBoard(t, c, sn)
 	b.bind(t, c, "bind-1")
 	topics, _ := wire.NewTopics(wire.LayoutNew, sn, nil)
@@ -99,6 +104,14 @@ func TestPicturesAreUploaded(t *testing.T) {
 	refused("a stranger", errcode.AuthSignatureError, stranger, 4)
 	refused("an unknown board", errcode.DeviceNotExist, unknown, 4)
 	refused("an event that nobody has told", errcode.ViewImageFailed, good, 5)
+	// A cloud that has no place now says so, and the board comes again.
+	parts := filepath.Join(dir, "parts")
+	if err := errors.Join(os.RemoveAll(parts), os.WriteFile(parts, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	if err := good.Send(context.Background(), "00000001-0", 4, upload.Full, []byte("another")); err == nil || errcode.From(err).Code != errcode.RequestFailed || !strings.Contains(err.Error(), errcode.SaveImageFailed.Message()) {
+		t.Errorf("without a place: %v", err)
+	}
 	if err := c.client().Unbind(context.Background(), sn); err != nil {
 		t.Fatal(err)
 	}

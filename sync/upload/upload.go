@@ -197,9 +197,12 @@ func (c Client) call(ctx context.Context, method, at, span string, body []byte) 
 		Message string `json:"error_message"`
 	}
 	// What a proxy on the way says, and a cloud that is in trouble itself, is not final.
-	if json.Unmarshal(text, &e) != nil || e.Code == 0 || errcode.Code(e.Code) == errcode.RequestFailed {
-		return s, fmt.Errorf("cannot upload: the cloud answered %s", a.Status)
+	if json.Unmarshal(text, &e) != nil {
+		e.Code = 0
 	}
 	code := errcode.Code(e.Code)
+	if code == 0 || code == errcode.RequestFailed || code == errcode.SaveImageFailed {
+		return s, fmt.Errorf("cannot upload: the cloud answered %s %s", a.Status, e.Message)
+	}
 	return s, errcode.New(code, strings.TrimPrefix(e.Message, code.Message()))
 }

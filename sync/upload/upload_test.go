@@ -115,9 +115,10 @@ func TestRefusalIsFinal(t *testing.T) {
 	if err := c.Send(context.Background(), "b", 7, Full, []byte("x")); !errors.As(err, &final) || final.Code != errcode.DeviceNotBound {
 		t.Errorf("%v", err)
 	}
-	k.refuse = errcode.RequestFailed
-	if err := c.Send(context.Background(), "b", 7, Full, []byte("x")); err == nil || errors.As(err, &final) {
-		t.Errorf("a cloud in trouble: %v", err)
+	for _, k.refuse = range []errcode.Code{errcode.RequestFailed, errcode.SaveImageFailed} {
+		if err := c.Send(context.Background(), "b", 7, Full, []byte("x")); err == nil || errors.As(err, &final) {
+			t.Errorf("a cloud in trouble: %v", err)
+		}
 	}
 	if err := c.Send(context.Background(), "b", 7, Full, nil); !errors.As(err, &final) {
 		t.Errorf("an empty picture: %v", err)

@@ -69,7 +69,7 @@ func TestFindAnyShape(t *testing.T) {
 	f := openFinder(t)
 	for _, size := range []image.Point{{X: 1, Y: 1}, {X: 1, Y: 900}, {X: 900, Y: 1}, {X: 720, Y: 1280}, {X: 513, Y: 289}} {
 		picture := street(size.X, size.Y)
-		if _, err := f.find(picture); err != nil {
+		if _, err := f.find(picture, false); err != nil {
 			t.Errorf("%v: %v", size, err)
 		}
 		_ = picture.Close()
@@ -85,7 +85,7 @@ func TestSecondLook(t *testing.T) {
 	}{{image.Pt(1280, 720), true}, {image.Pt(512, 288), false}, {image.Pt(720, 1280), true}} {
 		f.far[wide].used, f.far[upright].used = image.Point{}, image.Point{}
 		picture := gocv.NewMatWithSizeFromScalar(gocv.NewScalar(90, 90, 90, 0), c.size.Y, c.size.X, gocv.MatTypeCV8UC3)
-		found, err := f.find(picture)
+		found, err := f.find(picture, false)
 		_ = picture.Close()
 		if err != nil || len(found) > 0 {
 			t.Fatalf("%v: %v %v", c.size, found, err)
@@ -227,7 +227,7 @@ func BenchmarkFind(b *testing.B) {
 			defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := f.find(picture); err != nil {
+				if _, err := f.find(picture, false); err != nil {
 					b.Fatal(err)
 				}
 			}

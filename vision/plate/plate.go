@@ -93,8 +93,11 @@ func (r *Recognizer) Close() {
 
 // Recognize returns the plates of a picture (H×W×3 BGR, uint8), the main one
 // first. One that is sure to be a plate but cannot be read has no text.
-func (r *Recognizer) Recognize(picture gocv.Mat) ([]link.Plate, Times, error) {
-	judged, times, err := r.Judge(picture, MinScore)
+//
+// With far, for stills, small plates are looked for beside large ones too, at
+// two and a half times the time of the search.
+func (r *Recognizer) Recognize(picture gocv.Mat, far bool) ([]link.Plate, Times, error) {
+	judged, times, err := r.Judge(picture, far, MinScore)
 	var plates []link.Plate
 	for _, j := range judged {
 		plates = append(plates, j.Plate)
@@ -110,7 +113,7 @@ type Judged struct {
 
 // Judge is Recognize with the least score of a number that is reported, and
 // with the features of each.
-func (r *Recognizer) Judge(picture gocv.Mat, least float64) ([]Judged, Times, error) {
+func (r *Recognizer) Judge(picture gocv.Mat, far bool, least float64) ([]Judged, Times, error) {
 	var times Times
 	if err := nn.CheckPicture(picture); err != nil {
 		return nil, times, err
@@ -124,7 +127,7 @@ func (r *Recognizer) Judge(picture gocv.Mat, least float64) ([]Judged, Times, er
 	if alone {
 		candidates, err = r.within(picture, size)
 	} else {
-		candidates, err = r.find.find(picture)
+		candidates, err = r.find.find(picture, far)
 	}
 	if err != nil {
 		return nil, times, err
@@ -170,7 +173,7 @@ func weight(p link.Plate) float64 { return p.Score * math.Sqrt(float64(p.Box.Wid
 func (r *Recognizer) within(picture gocv.Mat, size image.Point) ([]Candidate, error) {
 	dx, dy := size.X/2, size.Y
 	gocv.CopyMakeBorder(picture, &r.padded, dy, dy, dx, dx, gocv.BorderConstant, color.RGBA{R: 96, G: 96, B: 96})
-	candidates, err := r.find.find(r.padded)
+	candidates, err := r.find.find(r.padded, false)
 	for i := range candidates {
 		for k := range candidates[i].Quad {
 			candidates[i].Quad[k].X -= float64(dx)

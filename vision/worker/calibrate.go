@@ -123,7 +123,7 @@ func (e *eyes) readings(r row) ([]reading, error) {
 		return nil, err
 	}
 	defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
-	seen, _, err := e.plates.Judge(picture, 0)
+	seen, _, err := e.plates.Judge(picture, true, 0)
 	if err != nil {
 		return nil, err
 	}

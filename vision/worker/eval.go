@@ -133,7 +133,7 @@ func (ev *evaluation) picture(r row, most int) error {
 		return nil
 	}
 	defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
-	saw, err := ev.eyes.look(picture, wanted{plates: true, faces: !ev.onlyPlates, far: !ev.onlyPlates})
+	saw, err := ev.eyes.look(picture, wanted{plates: true, faces: !ev.onlyPlates, far: true})
 	if err != nil {
 		return fmt.Errorf("%s: %w", r.path, err)
 	}

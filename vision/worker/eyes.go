@@ -67,7 +67,7 @@ func (e *eyes) close() {
 // wanted says what to look for in a picture.
 type wanted struct {
 	plates, faces, features bool
-	// far has faces looked for in tiles too, for stills.
+	// far is for stills: faces are looked for in tiles too, plates in a second look.
 	far bool
 	// live has faces with a feature examined for being prints or screens.
 	live bool
@@ -83,7 +83,7 @@ type sight struct {
 func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 	s := sight{Plates: []link.Plate{}, Faces: []link.Face{}, MS: map[string]float64{}}
 	if w.plates {
-		plates, times, err := e.plates.Recognize(picture)
+		plates, times, err := e.plates.Recognize(picture, w.far)
 		if err != nil {
 			return s, coded(errcode.PlateDetectFailed, err)
 		}

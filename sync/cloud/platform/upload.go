@@ -105,9 +105,14 @@ func (p *Platform) received(u uploading) (upload.State, error) {
 		return upload.State{}, nil
 	}
 	if err != nil {
-		return upload.State{}, err
+		return upload.State{}, unsaved(err)
 	}
 	return upload.State{Received: info.Size()}, nil
+}
+
+// unsaved is 3005: the picture is good, and the cloud has no place for it now.
+func unsaved(err error) error {
+	return &errcode.Error{Code: errcode.SaveImageFailed, Detail: "The cloud cannot store it now!", Err: err}
 }
 
 // uploadPiece takes the next piece; one that is not the next is answered with
@@ -132,14 +137,14 @@ func (p *Platform) uploadPiece(q *request) (any, error) {
 	}
 	f, err := os.OpenFile(p.part(u), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
-		return nil, err
+		return nil, unsaved(err)
 	}
 	_, err = f.Write(q.body)
 	if r.To+1 == r.Size {
 		err = errors.Join(err, f.Sync())
 	}
 	if err := errors.Join(err, f.Close()); err != nil {
-		return nil, err
+		return nil, unsaved(err)
 	}
 	if s.Received = r.To + 1; s.Received < u.size {
 		return s, nil
@@ -158,7 +163,7 @@ func (p *Platform) finish(u uploading) error {
 		return errors.Join(os.Remove(p.part(u)), errcode.Param("sha256", "does not fit the picture; it is to be sent from the beginning"))
 	}
 	if err := store.Rename(p.part(u), p.picturePath(u.sn, u.boot, u.seq, u.kind)); err != nil {
-		return err
+		return unsaved(err)
 	}
 	if u.kind != fullPicture {
 		return nil
