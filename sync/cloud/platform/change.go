@@ -191,7 +191,7 @@ func (p *Platform) createChange(k *kind) func(q *request) (any, error) {
 			return nil, errcode.Param("remark", "must be at most 1024 bytes")
 		}
 		c := &change{ID: wire.NewID(), Kind: k.name, UserID: q.account.ID, Base: in.Base, Remark: in.Remark, CreateTime: p.o.Now().Unix(),
-			Rollout: rollout{Canary: in.Rollout.Canary, Batch: in.Rollout.Batch, MaxFailures: in.Rollout.MaxFailures}, Counts: map[string]int{}}
+			Rollout: rollout{Canary: in.Rollout.Canary, Batch: in.Rollout.Batch, MaxFailures: in.Rollout.MaxFailures, Wait: in.Rollout.Wait}, Counts: map[string]int{}}
 		p.contents.RLock()
 		defer p.contents.RUnlock()
 		if err := p.takeContent(k, c, in); err != nil {

@@ -17,12 +17,13 @@ import (
 // rollout is how a change reaches many devices: first some canaries, then the
 // others in batches, each batch once the one before has ended everywhere, until
 // too many have failed. It moves with what boards report, so a restart of the
-// cloud loses nothing. A board that is away keeps its batch open: whether to
-// wait for it or to cancel is for people to decide.
+// cloud loses nothing. A board that is away keeps its batch open for Wait.
 type rollout struct {
 	Canary      int     `json:"canary"`       // devices of the first batch; 0: as Batch
 	Batch       int     `json:"batch"`        // devices of each later one; 0: all that are left
 	MaxFailures failing `json:"max_failures"` // a number of devices, or "10%" of those released
+
+	Wait int64 `json:"wait"` // seconds that a batch is waited for once a device has used the change; 0: without end
 
 	State     string `json:"state"`  // "" before the first apply, running, stopped, done, cancelled
 	Reason    string `json:"reason"` // why it was stopped
@@ -32,6 +33,7 @@ type rollout struct {
 	Used      int    `json:"used"` // of those released in this run
 	Failed    int    `json:"failed"`
 	Cancelled int    `json:"cancelled"`
+	At        int64  `json:"released_at"` // Unix time, s, of the last batch
 }
 
 // The states of a roll-out.
@@ -86,7 +88,17 @@ func (r rollout) check() error {
 	if r.Batch < 0 {
 		return errcode.Param("rollout/batch", "must be a number from 0")
 	}
+	if r.Wait < 0 {
+		return errcode.Param("rollout/wait", "must be a number of seconds from 0")
+	}
 	return nil
+}
+
+// over reports whether the batch has ended everywhere, or has been waited for
+// long enough: boards may be away for ever. One device at least must have shown
+// that the change can be used.
+func (r rollout) over(now int64) bool {
+	return r.Used+r.Failed+r.Cancelled >= r.Released || r.Wait > 0 && r.Used > 0 && now-r.At >= r.Wait
 }
 
 // tooMany reports whether more have failed than may.
@@ -239,6 +251,7 @@ func (p *Platform) release(tx *bolt.Tx, c *change, n int) (wake []string, err er
 		rest = rest[:min(n, len(rest))]
 	}
 	c.Rollout.Released += len(rest)
+	c.Rollout.At = p.o.Now().Unix()
 	for _, sn := range rest {
 		old, ok, err := loadTarget(tx, c.ID, sn)
 		if err != nil {
@@ -265,7 +278,7 @@ func gone(at int64) *wire.ChangeResult {
 	return &wire.ChangeResult{ErrorCode: int(errcode.DeviceNotBound), ErrorMessage: errcode.DeviceNotBound.Message(), At: at}
 }
 
-// advance moves a roll-out on after a device of it has moved; the caller saves c.
+// advance moves a roll-out on after a device of it has moved, or time has; the caller saves c.
 func (p *Platform) advance(tx *bolt.Tx, c *change) (wake []string, err error) {
 	r := &c.Rollout
 	for r.State == rolloutRunning {
@@ -273,7 +286,7 @@ func (p *Platform) advance(tx *bolt.Tx, c *change) (wake []string, err error) {
 		case r.tooMany():
 			r.State = rolloutStopped
 			r.Reason = fmt.Sprintf("%d of %d devices failed", r.Failed, r.Released)
-		case r.Used+r.Failed+r.Cancelled < r.Released:
+		case !r.over(p.o.Now().Unix()):
 			return wake, nil
 		case r.Released >= r.Planned:
 			r.State = rolloutDone
@@ -286,4 +299,51 @@ func (p *Platform) advance(tx *bolt.Tx, c *change) (wake []string, err error) {
 		}
 	}
 	return wake, nil
+}
+
+// goOn moves on the roll-outs whose batch has been waited for long enough.
+func (p *Platform) goOn() error {
+	var late []string
+	err := p.db.View(func(tx *bolt.Tx) error {
+		looked := map[string]bool{}
+		return tx.Bucket(pendingBucket).ForEach(func(k, _ []byte) error {
+			parts := strings.Split(string(k), "\x00")
+			id := parts[len(parts)-1]
+			if looked[id] {
+				return nil
+			}
+			looked[id] = true
+			c, err := loadChange(tx, id)
+			if err == nil && c != nil && c.Rollout.State == rolloutRunning && c.Rollout.over(p.o.Now().Unix()) {
+				late = append(late, id)
+			}
+			return err
+		})
+	})
+	if err != nil || len(late) == 0 {
+		return err
+	}
+	var wake []string
+	err = p.db.Update(func(tx *bolt.Tx) error {
+		wake = nil
+		for _, id := range late {
+			c, err := loadChange(tx, id)
+			if err != nil || c == nil {
+				return err
+			}
+			more, err := p.advance(tx, c)
+			if err != nil {
+				return err
+			}
+			wake = append(wake, more...)
+			if err := saveChange(tx, c); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err == nil {
+		p.wake(wake)
+	}
+	return err
 }

@@ -101,7 +101,7 @@ func (p *Platform) remind() int {
 	return len(late)
 }
 
-// keepReminding calls remind until ctx ends.
+// keepReminding reminds boards and moves roll-outs on until ctx ends.
 func (p *Platform) keepReminding(ctx context.Context) {
 	tick := time.NewTicker(unansweredFor)
 	defer tick.Stop()
@@ -111,6 +111,9 @@ func (p *Platform) keepReminding(ctx context.Context) {
 			return
 		case <-tick.C:
 			p.remind()
+			if err := p.goOn(); err != nil {
+				p.o.Log.Error("roll-outs cannot be moved on", "err", err)
+			}
 		}
 	}
 }
