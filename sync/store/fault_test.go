@@ -3,8 +3,10 @@ package store
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
@@ -62,5 +64,44 @@ func TestAPanicOnOpening(t *testing.T) {
 	}
 	if _, err := openFile(path, &bolt.Options{}); !Unusable(err) {
 		t.Errorf("opening it gives %v", err)
+	}
+}
+
+// An inline bucket that points to itself would have its reader go round for
+// ever, and take all memory: the check ends itself.
+func TestABucketInACircle(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	db, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error {
+		b, err := tx.CreateBucket([]byte("small"))
+		if err != nil {
+			return err
+		}
+		return Put(b, []byte("key"), []byte("value"))
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	file, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Its root 0, its sequence 0, and a page with id 0, a leaf (2) with one element.
+	inline := make([]byte, 32)
+	inline[24], inline[26] = 2, 1
+	at := bytes.Index(file, append(inline[:28:28], 0, 0, 0, 0))
+	if at < 0 {
+		t.Fatal("no inline bucket")
+	}
+	file[at+24] = 1                 // a branch,
+	clear(file[at+32+8 : at+32+16]) // whose element leads to page 0
+	if err := os.WriteFile(path, file, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := Check(path); err == nil || !strings.Contains(err.Error(), "memory") && !strings.Contains(err.Error(), "allocate") { // the latter with the race detector
+		t.Errorf("the check says %v", err)
 	}
 }

@@ -24,6 +24,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -67,8 +69,14 @@ type DB struct {
 // checkEnv names the database that a re-executed process is to check.
 const checkEnv = "GATEHOUSE_CHECK_DATABASE"
 
-// checkTimeout bounds the check of a database; one that takes longer counts as damaged.
-const checkTimeout = 2 * time.Minute
+// checkTimeout bounds the check of a database, and checkMemory what it may take
+// beyond the file's size; one that needs more counts as damaged: bbolt goes
+// round in circles, and remembers each, where an inline bucket points to itself.
+func checkTimeout(size int64) time.Duration {
+	return 20*time.Second + time.Duration(size>>22)*time.Second // 4 MiB/s
+}
+
+const checkMemory = 96 << 20
 
 // A check that could not be made is tried again.
 const (
@@ -84,11 +92,44 @@ func RunCheckIfAsked() {
 	if path == "" {
 		return
 	}
-	if err := check(path); err != nil {
+	err := limitMemory(checkMemory + fileSize(path))
+	if err == nil {
+		err = check(path)
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
 	os.Exit(0)
+}
+
+func fileSize(path string) int64 {
+	info, err := os.Stat(path)
+	if err != nil {
+		return 0
+	}
+	return info.Size()
+}
+
+// limitMemory has this process end itself when it has taken so many bytes more.
+func limitMemory(more int64) error {
+	text, err := os.ReadFile("/proc/self/statm")
+	if err != nil {
+		return nil // without /proc only the time is limited
+	}
+	fields := strings.Fields(string(text)) // proc(5): the sixth is data and stack, in pages
+	if len(fields) < 6 {
+		return nil
+	}
+	pages, err := strconv.ParseUint(fields[5], 10, 64)
+	if err != nil {
+		return nil
+	}
+	most := pages*uint64(os.Getpagesize()) + uint64(more)
+	if err := syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: most, Max: most}); err != nil {
+		return fmt.Errorf("cannot limit the check's memory: %w", err)
+	}
+	return nil
 }
 
 // check reads all of a database, the values too: bbolt's own check does not
@@ -266,7 +307,7 @@ func Check(path string) error {
 // checked runs the check once; known is false where it could not be started, or
 // was ended by somebody else, for want of memory say.
 func checked(self, path string) (known bool, err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
+	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout(fileSize(path)))
 	defer cancel()
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Env = append(os.Environ(), checkEnv+"="+path)
