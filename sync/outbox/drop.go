@@ -119,10 +119,13 @@ func (b *Outbox) dropWhere(cause string, want func(*slot) bool) error {
 	return nil
 }
 
-// spare takes back what dropWhere has marked.
+// spare takes back what dropWhere has marked; a feed that has passed it by
+// meanwhile comes again.
 func (b *Outbox) spare(list []victims) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.spared++
+	b.tell()
 	for _, l := range list {
 		for _, seq := range l.seqs {
 			if v := b.index.get(key{l.boot, seq}); v != nil {

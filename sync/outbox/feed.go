@@ -24,6 +24,7 @@ type Feed struct {
 	live   key    // where to look for live events
 	back   [3]key // where to look in the backlog, by priority
 	gaps   uint64 // gaps made when back was last reset
+	spared uint64 // and how often events were spared
 	flight []given
 }
 
@@ -46,7 +47,7 @@ func (b *Outbox) Feed(account int64, o FeedOptions) *Feed {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := key{b.current.boot, b.seq + 1}
-	return &Feed{b: b, account: account, o: o, start: now, live: now, gaps: b.gaps}
+	return &Feed{b: b, account: account, o: o, start: now, live: now, gaps: b.gaps, spared: b.spared}
 }
 
 // Close gives back what was handed out and not acknowledged.
@@ -131,6 +132,9 @@ func (f *Feed) fresh(keys []key, n int) []key {
 			return true
 		})
 		return from
+	}
+	if f.spared != f.b.spared {
+		f.spared, f.back, f.live = f.b.spared, [3]key{}, f.start
 	}
 	f.live = take(f.live, end, func(*slot) bool { return true })
 	if f.gaps != f.b.gaps { // a gap may stand where we have been

@@ -122,6 +122,7 @@ type Outbox struct {
 	images  int64 // bytes of pictures on disk
 	stats   Stats
 	gaps    uint64        // counts gaps made, so that a Feed looks for them
+	spared  uint64        // counts how often what was to be dropped was spared, for the same
 	changed chan struct{} // closed and replaced when events came or went
 	moved   chan struct{} // closed and replaced when pictures were kept for uploading
 }

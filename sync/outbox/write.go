@@ -208,9 +208,12 @@ func answer(run []*pending, err error) {
 // up what is worth less, at last the ordinary events of the run itself, which
 // are counted for a gap.
 func (b *Outbox) commitRun(run []*pending) {
-	err := b.tryRun(run)
+	err := b.tryRun(run, b.deletable())
+	if full(err) && len(run) == 0 {
+		err = b.deleteFew()
+	}
 	for stage, cause := firstStage(err); full(err) && b.makeRoom(stage, cause); stage++ {
-		err = b.tryRun(run)
+		err = b.tryRun(run, b.deletable())
 	}
 	if full(err) && len(run) > 0 {
 		var rest []*pending
@@ -226,7 +229,7 @@ func (b *Outbox) commitRun(run []*pending) {
 		b.stats.Refused += uint64(len(run) - len(rest))
 		b.mu.Unlock()
 		if run = rest; len(run) > 0 {
-			err = b.tryRun(run)
+			err = b.tryRun(run, b.deletable())
 		}
 	}
 	if err != nil {
@@ -236,13 +239,41 @@ func (b *Outbox) commitRun(run []*pending) {
 	answer(run, err)
 }
 
+// The acknowledged events that one transaction deletes.
+const (
+	mostDeleted  = 4096
+	leastDeleted = 64
+)
+
+// deletable is how many acknowledged events there are pages to delete in one
+// transaction: each may lie in a page of its own, which is written anew, and
+// decisions, which are told first, do lie scattered.
+func (b *Outbox) deletable() int {
+	size, free := b.db.Room()
+	pages := (b.o.MaxBytes - size + free) / int64(b.db.Info().PageSize)
+	return int(min(mostDeleted, max(leastDeleted, pages/4)))
+}
+
+// deleteFew deletes acknowledged events where the file has no page left for
+// doing so: those that are free may belong to readers still. Few at a time need
+// few pages, and readers come to an end; dropping what waits would be the wrong way.
+func (b *Outbox) deleteFew() (err error) {
+	for wait := 5 * time.Millisecond; wait < time.Second; wait *= 2 {
+		if err = b.tryRun(nil, leastDeleted); !full(err) {
+			return err
+		}
+		time.Sleep(wait)
+	}
+	return err
+}
+
 // tryRun stores a run in one transaction, together with the gap of refused
-// events and the deletion of acknowledged ones.
-func (b *Outbox) tryRun(run []*pending) error {
+// events and the deletion of at most so many acknowledged ones.
+func (b *Outbox) tryRun(run []*pending, most int) error {
 	now := b.o.Now()
 	b.mu.Lock()
 	s, seq := b.current, b.seq
-	gone := b.acked[:min(len(b.acked), 4096)]
+	gone := b.acked[:min(len(b.acked), most)]
 	b.mu.Unlock()
 	var lost *Stored
 	if b.refused > 0 && len(run) > 0 {
