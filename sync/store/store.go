@@ -69,14 +69,16 @@ type DB struct {
 // checkEnv names the database that a re-executed process is to check.
 const checkEnv = "GATEHOUSE_CHECK_DATABASE"
 
-// checkTimeout bounds the check of a database, and checkMemory what it may take
-// beyond the file's size; one that needs more counts as damaged: bbolt goes
-// round in circles, and remembers each, where an inline bucket points to itself.
+// checkMemory is what a check may take beyond the file's size; one that needs
+// more counts as damaged: bbolt goes round in circles, and remembers each, where
+// an inline bucket points to itself.
+const checkMemory = 96 << 20
+
+// checkTimeout bounds the check of a database of so many bytes; one that takes
+// longer counts as damaged.
 func checkTimeout(size int64) time.Duration {
 	return 20*time.Second + time.Duration(size>>22)*time.Second // 4 MiB/s
 }
-
-const checkMemory = 96 << 20
 
 // A check that could not be made is tried again.
 const (

@@ -22,8 +22,7 @@ type rollout struct {
 	Canary      int     `json:"canary"`       // devices of the first batch; 0: as Batch
 	Batch       int     `json:"batch"`        // devices of each later one; 0: all that are left
 	MaxFailures failing `json:"max_failures"` // a number of devices, or "10%" of those released
-
-	Wait int64 `json:"wait"` // seconds that a batch is waited for once a device has used the change; 0: without end
+	Wait        int64   `json:"wait"`         // seconds that a batch is waited for once a device has used the change; 0: without end
 
 	State     string `json:"state"`  // "" before the first apply, running, stopped, done, cancelled
 	Reason    string `json:"reason"` // why it was stopped
