@@ -73,12 +73,12 @@ func FuzzCommands(f *testing.F) {
 		db := &store.DB{DB: opened}
 		b := startOn(t, db, Options{}, k)
 		done := map[string]string{}
+		var told []wire.ChangeReport // by engines that are closed
 		for _, op := range program {
 			if op >= 60 {
 				b.engine.Close()
-				reports := b.reports
+				told = append(told, b.reports...) // the next engine reports as soon as it has begun
 				b = startOn(t, db, Options{}, k)
-				b.reports = append(reports, b.reports...)
 				continue
 			}
 			id := fmt.Sprint("c", op%4)
@@ -100,7 +100,7 @@ func FuzzCommands(f *testing.F) {
 		}
 		b.engine.Close()
 		last := map[string]string{}
-		for _, r := range b.reports {
+		for _, r := range append(told, b.reports...) {
 			last[r.ChangeID] = r.State
 		}
 		list, err := b.engine.States()
