@@ -96,6 +96,26 @@ func TestSecondLook(t *testing.T) {
 	}
 }
 
+// A still is looked at again though a plate was found, which is told once.
+func TestStillsAreLookedAtTwice(t *testing.T) {
+	f := openFinder(t)
+	small, _ := sign("ABC1234")
+	picture := gocv.NewMat()
+	gocv.CopyMakeBorder(small, &picture, 240, 240, 480, 480, gocv.BorderConstant, color.RGBA{R: 90, G: 90, B: 90})
+	_ = small.Close()
+	defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
+	for _, far := range []bool{false, true} {
+		f.far[wide].used = image.Point{}
+		found, err := f.find(picture, far)
+		if err != nil || len(found) != 1 {
+			t.Fatalf("far %v: %v %v", far, found, err)
+		}
+		if again := f.far[wide].used != (image.Point{}); again != far {
+			t.Errorf("far %v: looked at again %v", far, again)
+		}
+	}
+}
+
 // crowd is an output of the corner net with many peaks, some of them plates
 // beside each other, some the same plate twice.
 func crowd() (out []float32, w, h int) {

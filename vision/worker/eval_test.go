@@ -43,6 +43,15 @@ func TestBeforeAndAfter(t *testing.T) {
 	}
 }
 
+// Files that could not be read are told beside the figures, which are of the others.
+func TestUnreadableFilesAreTold(t *testing.T) {
+	var out bytes.Buffer
+	report{Kinds: []*figures{{Kind: "cn_blue", Scenes: 10, Unreadable: 2}, {Kind: "negative", Scenes: 3, Unreadable: 1}}}.print(&out, false)
+	if !strings.Contains(out.String(), "3 pictures could not be read") {
+		t.Error(out.String())
+	}
+}
+
 func TestKeptReadings(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "readings.tsv")
 	want := []reading{{plate.Sample{Features: plate.Features{1, -2, .5}, Right: true}, "a.jpg", "cn_blue", "川A12345", "川A12345"}}

@@ -196,6 +196,13 @@ func (rep report) print(out io.Writer, list bool) {
 			s.Enrolled, share(s.Named, s.Known), share(s.Accepted, s.Strangers), face.Known, s.Highest)
 	}
 	_, _ = fmt.Fprintf(out, "%.0f ms p50, %.0f ms p95 per picture\n", rep.P50MS, rep.P95MS)
+	unreadable := 0
+	for _, k := range rep.Kinds {
+		unreadable += k.Unreadable
+	}
+	if unreadable > 0 {
+		_, _ = fmt.Fprintf(out, "%d pictures could not be read and are in no share above: see the lines that begin with eval\n", unreadable)
+	}
 	if list {
 		_, _ = fmt.Fprintln(out)
 		w.row("file", "kind", "truth", "read", "score")

@@ -327,8 +327,11 @@ func (p *Platform) goOn() error {
 		wake = nil
 		for _, id := range late {
 			c, err := loadChange(tx, id)
-			if err != nil || c == nil {
+			if err != nil {
 				return err
+			}
+			if c == nil {
+				continue
 			}
 			more, err := p.advance(tx, c)
 			if err != nil {
