@@ -8,7 +8,6 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -16,6 +15,7 @@ import (
 	"time"
 
 	"gatehouse/agent/site"
+	"gatehouse/agent/site/sitetest"
 	"gatehouse/configs"
 	"gatehouse/sync/change"
 	"gatehouse/sync/fault"
@@ -23,16 +23,16 @@ import (
 	"gatehouse/sync/whitelist"
 	"gatehouse/sync/wire"
 	"gatehouse/vision/link"
-
-	// What the built programs consist of, so that go test's cache knows it.
-	_ "gatehouse/agent/board"
-	_ "gatehouse/sync/cloud/platform"
 )
 
-// TestMain is the fake vision process too: a camera that sees a car every 100 ms.
+// TestMain is the stand-in for the vision process too: a camera that sees another car every 100 ms.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "gatehouse-vision" {
-		fakeVision()
+	cars := 0
+	if sitetest.Vision(func(string) link.Result {
+		cars++
+		return link.Result{Event: link.EventPassage, Trigger: 1, Full: []byte("\xff\xd8full"),
+			Plates: []link.Plate{{Text: fmt.Sprintf("川A%05d", cars%100000), Score: 0.98, Kind: "cn_blue", Type: 1, ColorType: 1}}}
+	}) {
 		return
 	}
 	store.RunCheckIfAsked()
@@ -46,50 +46,18 @@ func TestMain(m *testing.M) {
 // built is where the programs are, once they are built.
 var built string
 
-func fakeVision() {
-	c := link.NewConn(os.NewFile(3, "agent"))
-	go func() {
-		for {
-			if _, err := c.Receive(); err != nil {
-				os.Exit(0)
-			}
-		}
-	}()
-	_ = c.Send(link.Message{Hello: &link.Hello{Version: "fake", PID: os.Getpid()}})
-	for seq := uint64(1); ; seq++ {
-		time.Sleep(100 * time.Millisecond)
-		_ = c.Send(link.Message{Result: &link.Result{Seq: seq, Event: link.EventPassage, Trigger: 1, Full: []byte("\xff\xd8full"),
-			Plates: []link.Plate{{Text: fmt.Sprintf("川A%05d", seq%100000), Score: 0.98, Kind: "cn_blue", Type: 1, ColorType: 1}}}})
-		_ = c.Send(link.Message{Alive: &link.Alive{Frames: seq, FPS: 10, CameraOK: true}})
-	}
-}
-
-// programs builds the real programs and puts the fake vision beside them.
+// programs are the real ones, built once, with the stand-in beside them.
 func programs(t testing.TB) string {
 	t.Helper()
-	if built != "" {
-		return built
-	}
-	bin, err := os.MkdirTemp("", "gatehouse-crash-")
-	if err != nil {
-		t.Fatal(err)
-	}
-	built = bin
-	for name, from := range map[string]string{"gatehouse": "gatehouse/agent", "gatehouse-cloud": "gatehouse/sync/cloud"} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(bin, name), from)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
+	if built == "" {
+		bin, err := os.MkdirTemp("", "gatehouse-crash-")
+		if err != nil {
+			t.Fatal(err)
 		}
+		built = bin
+		sitetest.Build(t, bin)
 	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.Symlink(self, filepath.Join(bin, "gatehouse-vision")); err != nil {
-		t.Fatal(err)
-	}
-	return bin
+	return built
 }
 
 // rig is a board at the site, with what is known of it.

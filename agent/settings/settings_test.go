@@ -19,6 +19,7 @@ import (
 
 	"gatehouse/configs"
 	"gatehouse/sync/change"
+	"gatehouse/sync/change/changetest"
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/store"
 	"gatehouse/sync/wire"
@@ -436,33 +437,9 @@ func FuzzParseGood(f *testing.F) {
 // The design's table of commands and states for configs, with their codes.
 func TestTable(t *testing.T) {
 	const content, other = `{"mode":"merge","config":{"device":{"name":"a"},"mqtt":{"layout":"old"}}}`, `{"mode":"replace","config":{}}`
-	for _, c := range []struct {
-		before, verb, content, state string
-		code                         errcode.Code
-	}{
-		{"", "stage", content, "staged", 0},
-		{"", "apply", "", "", errcode.ConfigNotExist},
-		{"", "cancel", "", "", errcode.ConfigNotExist},
-		{"", "query", "", "", errcode.ConfigNotExist},
-		{"staged", "stage", content, "staged", 0},
-		{"staged", "stage", other, "staged", errcode.ParamsError},
-		{"staged", "apply", "", "applying", 0},
-		{"staged", "cancel", "", "cancelled", 0},
-		{"staged", "query", "", "staged", 0},
-		{"applying", "stage", content, "applying", errcode.RequestFailed},
-		{"applying", "apply", "", "applying", 0},
-		{"applying", "cancel", "", "applying", 0},
-		{"applying", "query", "", "applying", 0},
-		{"used", "stage", content, "used", errcode.ConfigUsed},
-		{"used", "apply", "", "used", errcode.ConfigUsed},
-		{"used", "cancel", "", "used", errcode.ConfigUsed},
-		{"used", "query", "", "used", 0},
-		{"cancelled", "stage", content, "cancelled", errcode.ConfigCancelled},
-		{"cancelled", "apply", "", "cancelled", errcode.ConfigCancelled},
-		{"cancelled", "cancel", "", "cancelled", errcode.ConfigCancelled},
-		{"cancelled", "query", "", "cancelled", 0},
-	} {
-		t.Run(c.before+"/"+c.verb, func(t *testing.T) {
+	codes := changetest.Codes{NotExist: errcode.ConfigNotExist, Used: errcode.ConfigUsed, Cancelled: errcode.ConfigCancelled}
+	for _, c := range changetest.Cells(codes) {
+		t.Run(fmt.Sprintf("%s/%s/%t", c.Before, c.Verb, c.Other), func(t *testing.T) {
 			b := open(t, t.TempDir(), base(), nil)
 			defer b.close()
 			held := make(chan struct{})
@@ -474,10 +451,10 @@ func TestTable(t *testing.T) {
 					return ctx.Err()
 				}
 			}
-			if c.before != "" {
+			if c.Before != "" {
 				b.must("stage", "c1", content)
 			}
-			switch c.before {
+			switch c.Before {
 			case "applying":
 				b.must("apply", "c1", "")
 				b.until("c1", func(r wire.ChangeReport) bool { return r.Step == "trial" })
@@ -488,15 +465,19 @@ func TestTable(t *testing.T) {
 			case "cancelled":
 				b.must("cancel", "c1", "")
 			}
-			r, err := b.send(c.verb, "c1", c.content)
+			given := content
+			if c.Other {
+				given = other
+			}
+			r, err := b.send(c.Verb, "c1", given)
 			code := errcode.Code(0)
 			if err != nil {
 				code = errcode.From(err).Code
 			}
-			if r.State != c.state || code != c.code {
-				t.Errorf("state %q, code %d; want %q, %d", r.State, code, c.state, c.code)
+			if r.State != c.State || code != c.Code {
+				t.Errorf("state %q, code %d; want %q, %d", r.State, code, c.State, c.Code)
 			}
-			if c.before == "applying" && c.verb == "cancel" {
+			if c.Before == "applying" && c.Verb == "cancel" {
 				b.until("c1", state("cancelled"))
 				if b.board.InForce().Device.Name != "file" {
 					t.Error("the cancelled config is still in force")

@@ -18,80 +18,33 @@ import (
 
 	"gatehouse/agent/demo"
 	"gatehouse/agent/site"
+	"gatehouse/agent/site/sitetest"
 	"gatehouse/configs"
 	"gatehouse/vision/link"
-
-	// What the built programs consist of, so that go test's cache knows it.
-	_ "gatehouse/agent/board"
-	_ "gatehouse/sync/cloud/platform"
 )
 
-// TestMain is the fake vision process too: it behaves as gatehouse-vision does
-// towards the agent, on a camera that sees the same car every 100 ms. The
-// other programs are the real ones.
+const seen = "川A12345"
+
+// TestMain is the stand-in for the vision process too: a camera that sees the
+// same car every 100 ms. The other programs are the real ones.
 func TestMain(m *testing.M) {
-	if filepath.Base(os.Args[0]) == "gatehouse-vision" {
-		fakeVision()
+	if sitetest.Vision(func(trigger string) link.Result {
+		r := link.Result{Trigger: 1, Plates: []link.Plate{{Text: seen, Score: 0.98, Kind: "cn_blue", Type: 1, ColorType: 1}}, Full: []byte("\xff\xd8full"), Crop: []byte("\xff\xd8crop")}
+		if trigger != "" {
+			r.Trigger, r.Plates = 4, nil
+		}
+		return r
+	}) {
 		return
 	}
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("net/http.(*persistConn).readLoop"), goleak.IgnoreAnyFunction("net/http.(*persistConn).writeLoop"))
 }
 
-const seen = "川A12345"
-
-func fakeVision() {
-	if len(os.Args) > 1 && os.Args[1] == "render-demo" {
-		_ = os.MkdirAll(os.Args[2], 0o755)
-		return
-	}
-	c := link.NewConn(os.NewFile(3, "agent"))
-	triggers := make(chan string, 1)
-	go func() {
-		for {
-			m, err := c.Receive()
-			if err != nil {
-				os.Exit(0)
-			}
-			if m.Trigger != nil {
-				triggers <- m.Trigger.ID
-			}
-		}
-	}()
-	_ = c.Send(link.Message{Hello: &link.Hello{Version: "fake", PID: os.Getpid()}})
-	for seq := uint64(1); ; seq++ {
-		r := link.Result{Seq: seq, Trigger: 1, Plates: []link.Plate{{Text: seen, Score: 0.98, Kind: "cn_blue", Type: 1, ColorType: 1}}, Full: []byte("\xff\xd8full"), Crop: []byte("\xff\xd8crop")}
-		select {
-		case r.TriggerID = <-triggers:
-			r.Trigger, r.Plates = 4, nil
-		case <-time.After(100 * time.Millisecond):
-		}
-		_ = c.Send(link.Message{Result: &r})
-		_ = c.Send(link.Message{Alive: &link.Alive{Frames: seq, FPS: 10, CameraOK: true}})
-	}
-}
-
-// programs builds the real programs and puts the fake vision beside them.
+// programs are the real ones with the stand-in beside them.
 func programs(t *testing.T) string {
 	t.Helper()
 	bin := t.TempDir()
-	for name, from := range map[string]string{"gatehouse": "gatehouse/agent", "gatehouse-cloud": "gatehouse/sync/cloud"} {
-		cmd := exec.Command("go", "build", "-o", filepath.Join(bin, name), from)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%v\n%s", err, out)
-		}
-	}
-	self, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	b, err := os.ReadFile(self)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(filepath.Join(bin, "gatehouse-vision"), b, 0o755); err != nil {
-		t.Fatal(err)
-	}
+	sitetest.Build(t, bin)
 	return bin
 }
 

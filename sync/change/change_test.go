@@ -15,6 +15,7 @@ import (
 	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 
+	"gatehouse/sync/change/changetest"
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/store"
 	"gatehouse/sync/wire"
@@ -177,46 +178,23 @@ func (b *bench) until(id, state string) wire.ChangeReport {
 // The design's table of commands and states, cell by cell.
 func TestTable(t *testing.T) {
 	const other = `{"x":2}`
-	for _, c := range []struct {
-		before, verb, content string
-		state                 string
-		code                  errcode.Code
-	}{
-		{"", "stage", content, "staged", 0},
-		{"", "apply", "", "", errcode.WhitelistNotExist},
-		{"", "cancel", "", "", errcode.WhitelistNotExist},
-		{"", "query", "", "", errcode.WhitelistNotExist},
-		{"staged", "stage", content, "staged", 0},
-		{"staged", "stage", other, "staged", errcode.ParamsError},
-		{"staged", "apply", "", "applying", 0},
-		{"staged", "cancel", "", "cancelled", 0},
-		{"staged", "query", "", "staged", 0},
-		{"applying", "stage", content, "applying", errcode.RequestFailed},
-		{"applying", "apply", "", "applying", 0},
-		{"applying", "cancel", "", "applying", 0},
-		{"applying", "query", "", "applying", 0},
-		{"past", "cancel", "", "applying", errcode.RequestFailed},
-		{"used", "stage", content, "used", errcode.WhitelistUsed},
-		{"used", "apply", "", "used", errcode.WhitelistUsed},
-		{"used", "cancel", "", "used", errcode.WhitelistUsed},
-		{"used", "query", "", "used", 0},
-		{"cancelled", "stage", content, "cancelled", errcode.WhitelistCancelled},
-		{"cancelled", "apply", "", "cancelled", errcode.WhitelistCancelled},
-		{"cancelled", "cancel", "", "cancelled", errcode.WhitelistCancelled},
-		{"cancelled", "query", "", "cancelled", 0},
-	} {
-		t.Run(c.before+"/"+c.verb+"/"+c.content, func(t *testing.T) {
+	codes := changetest.Codes{NotExist: errcode.WhitelistNotExist, Used: errcode.WhitelistUsed, Cancelled: errcode.WhitelistCancelled}
+	cells := changetest.Cells(codes)
+	// Past a step without return nothing is cancelled any more.
+	cells = append(cells, changetest.Cell{Before: "past", Verb: "cancel", State: "applying", Code: errcode.RequestFailed})
+	for _, c := range cells {
+		t.Run(fmt.Sprintf("%s/%s/%t", c.Before, c.Verb, c.Other), func(t *testing.T) {
 			k := &fake{name: "fake"}
 			hold := make(chan struct{})
 			step := k.outside("one", nil, hold)
-			step.NoReturn = c.before == "past"
+			step.NoReturn = c.Before == "past"
 			k.steps = []Step{step}
 			b := start(t, filepath.Join(t.TempDir(), "db"), k)
 			defer b.close()
-			if c.before != "" {
+			if c.Before != "" {
 				b.do("stage", "c1", content)
 			}
-			switch c.before {
+			switch c.Before {
 			case "applying", "past":
 				b.do("apply", "c1", "")
 				for len(k.noted()) == 0 {
@@ -229,10 +207,14 @@ func TestTable(t *testing.T) {
 			case "cancelled":
 				b.do("cancel", "c1", "")
 			}
-			if state, code := b.do(c.verb, "c1", c.content); state != c.state || code != c.code {
-				t.Errorf("state %q, code %d; want %q, %d", state, code, c.state, c.code)
+			given := content
+			if c.Other {
+				given = other
 			}
-			if c.before == "applying" && c.verb == "cancel" {
+			if state, code := b.do(c.Verb, "c1", given); state != c.State || code != c.Code {
+				t.Errorf("state %q, code %d; want %q, %d", state, code, c.State, c.Code)
+			}
+			if c.Before == "applying" && c.Verb == "cancel" {
 				b.until("c1", "cancelled")
 				if got := k.noted(); !reflect.DeepEqual(got, []string{"do one", "undo one"}) {
 					t.Errorf("%v", got)
