@@ -250,7 +250,7 @@ const (
 // decisions, which are told first, do lie scattered.
 func (b *Outbox) deletable() int {
 	size, free := b.db.Room()
-	pages := (b.o.MaxBytes - size + free) / int64(b.db.Info().PageSize)
+	pages := (b.o.MaxBytes - size + free) / b.db.PageSize()
 	return int(min(mostDeleted, max(leastDeleted, pages/4)))
 }
 

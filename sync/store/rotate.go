@@ -39,7 +39,14 @@ func (d *DB) Written() int64 {
 
 func (d *DB) written() int64 {
 	s := d.DB.Stats()
-	return s.TxStats.GetPageAlloc() + d.commits.Load()*int64(d.DB.Info().PageSize)
+	return s.TxStats.GetPageAlloc() + d.commits.Load()*d.page
+}
+
+// PageSize is what the file is written in, in bytes.
+func (d *DB) PageSize() int64 {
+	d.swap.RLock()
+	defer d.swap.RUnlock()
+	return d.page
 }
 
 // Room is how large the file is by its highest page, and how much of that is free, in bytes.
@@ -51,7 +58,7 @@ func (d *DB) Room() (size, free int64) {
 		return nil
 	})
 	s := d.DB.Stats()
-	return size, int64(s.FreePageN+s.PendingPageN) * int64(d.DB.Info().PageSize)
+	return size, int64(s.FreePageN+s.PendingPageN) * d.page
 }
 
 // Rotate puts a new file, filled by fill from the old one, into the place of
@@ -79,9 +86,9 @@ func (d *DB) Rotate(fill func(old, fresh *bolt.Tx) error) error {
 	if err := Rename(temporary, d.path); err != nil {
 		return errors.Join(fmt.Errorf("cannot rotate %s: %w", d.path, err), fresh.Close())
 	}
-	d.earlier.Add(d.written() + 4*int64(d.Info().PageSize)) // the four pages of a new file
+	d.earlier.Add(d.written() + 4*d.page) // the four pages of a new file
 	d.commits.Store(1)
 	old := d.DB
-	d.DB = fresh
+	d.DB, d.page = fresh, int64(fresh.Info().PageSize)
 	return old.Close()
 }

@@ -61,6 +61,7 @@ type DB struct {
 
 	path    string
 	options *bolt.Options
+	page    int64        // bytes; bbolt's own Info must not be asked while a commit may map the file anew
 	swap    sync.RWMutex // held by View and Update, and for writing by Rotate
 	commits atomic.Int64
 	earlier atomic.Int64 // bytes written to files that were rotated away
@@ -205,7 +206,7 @@ func Open(path string, o Options) (*DB, error) {
 	if o.Bulk {
 		opened.AllocSize = bulkStep
 	}
-	db.DB = opened
+	db.DB, db.page = opened, int64(opened.Info().PageSize)
 	return db, nil
 }
 

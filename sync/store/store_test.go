@@ -170,3 +170,43 @@ func TestWriteFileAtomic(t *testing.T) {
 		t.Error("wrote below a file")
 	}
 }
+
+// The file's figures can be asked for while commits make it grow, which maps
+// it anew: bbolt's Info panics then.
+func TestFiguresWhileItGrows(t *testing.T) {
+	db, err := Open(filepath.Join(t.TempDir(), "db"), Options{Bulk: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	stop, asked := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(asked)
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			size, free := db.Room()
+			if db.Written() < 0 || size < free || db.PageSize() < 512 {
+				t.Errorf("%d bytes written, %d of %d free, pages of %d", db.Written(), free, size, db.PageSize())
+				return
+			}
+		}
+	}()
+	for i := range 64 {
+		err := db.Update(func(tx *bolt.Tx) error {
+			b, err := tx.CreateBucketIfNotExists([]byte("b"))
+			if err != nil {
+				return err
+			}
+			return b.Put([]byte{byte(i)}, make([]byte, 64<<10))
+		})
+		if err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	<-asked
+}
