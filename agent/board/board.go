@@ -61,6 +61,7 @@ type Board struct {
 	left     []opening // of them, those of the start before; store tells them
 
 	barred time.Time // until when no face opens; onResult's alone
+	told   answered  // onResult's alone
 
 	mu      sync.Mutex
 	early   early // guarded by mu, like what follows
@@ -102,7 +103,7 @@ func openBoard(o Options, aside string) (opened *Board, err error) {
 	if err := os.MkdirAll(o.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("cannot make the state directory: %w", err)
 	}
-	b := &Board{version: o.Version, dir: o.Dir, clock: newClock(o.Dir), log: o.Log, begin: time.Now(), program: o.Program, commands: make(chan inbound, 64),
+	b := &Board{version: o.Version, dir: o.Dir, clock: newClock(o.Dir), log: o.Log, begin: time.Now(), program: o.Program, commands: make(chan inbound, 64), told: answered{},
 		results: make(chan decided, 64), rebound: make(chan struct{}, 1), restart: make(chan settings.Candidate, 1)}
 	defer func() {
 		if err != nil {
@@ -274,8 +275,13 @@ func (b *Board) onResult(r *link.Result) {
 	if mono := monotonic(); r.CaptureMonoNS > 0 && r.CaptureMonoNS <= mono {
 		captured = now.Add(time.Duration(r.CaptureMonoNS - mono))
 	}
+	rules := b.config().Gate
+	if !b.awaits(r) && b.told.repeats(r, time.Duration(rules.SamePlate), now) {
+		return
+	}
 	d := decided{result: r, at: captured}
 	b.decide(&d, now)
+	b.told.note(d, rules.MinPlateScore, time.Duration(rules.SamePlate), now)
 	if r.Event == link.EventQuick {
 		b.notice(d)
 	}

@@ -102,6 +102,13 @@ func (b *Board) noticed(passage uint64) (decided, bool) {
 	return w.decided, true
 }
 
+// awaits reports whether the result ends a passage whose early notice was given.
+func (b *Board) awaits(r *link.Result) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return r.Event == link.EventPassage && b.early[r.Passage] != nil
+}
+
 // unnoticed takes out all notices whose final result has not come.
 func (b *Board) unnoticed() (all []decided) {
 	b.mu.Lock()

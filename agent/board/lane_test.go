@@ -34,7 +34,7 @@ func TestAPassageOpensOnce(t *testing.T) {
 		{link.EventPassage, "A2", 3, true, 3}, // it was opened for: that is not unsaid
 		{link.EventPassage, "A1", 4, true, 4}, // without an early notice
 		{link.EventLane, "A1", 4, false, 4},
-		{link.EventTrigger, "A1", 0, false, 4}, // of the timer
+		{link.EventTrigger, "A3", 0, false, 4}, // of the timer
 	} {
 		d := result(c.event, c.text, c.passage)
 		if d.decision.Opened != c.opened || b.gate.Status().Opened != c.times {
@@ -43,6 +43,64 @@ func TestAPassageOpensOnce(t *testing.T) {
 	}
 	if len(b.early) != 0 {
 		t.Errorf("%d notices are kept", len(b.early))
+	}
+}
+
+// A vehicle that the lane and an input or the timer both see is told once and
+// opened for once; what could not be decided is decided by a better reading.
+func TestAVehicleIsToldOnce(t *testing.T) {
+	const parked = time.Hour
+	type step struct {
+		event, text string
+		by          int
+		score       float64
+		after       time.Duration
+		told        bool
+		opened      int // since the start
+	}
+	coil, timer, client, film := link.TriggerInput, link.TriggerVideo, link.TriggerSoftware, link.TriggerVideo
+	for name, steps := range map[string][]step{
+		"passage, then coil":             {{link.EventPassage, "A1", film, 1, 0, true, 1}, {link.EventTrigger, "A1", coil, 1, time.Second, false, 1}},
+		"coil, then passage":             {{link.EventTrigger, "A1", coil, 1, 0, true, 1}, {link.EventQuick, "A1", film, 1, time.Second, false, 1}, {link.EventPassage, "A1", film, 1, time.Second, false, 1}},
+		"the coil again, much later":     {{link.EventTrigger, "A1", coil, 1, 0, true, 1}, {link.EventTrigger, "A1", coil, 1, time.Minute, true, 2}},
+		"not listed":                     {{link.EventPassage, "B1", film, 1, 0, true, 0}, {link.EventTrigger, "B1", coil, 1, time.Second, false, 0}},
+		"unsure from afar":               {{link.EventPassage, "A1", film, .5, 0, true, 0}, {link.EventTrigger, "A1", coil, 1, time.Second, true, 1}},
+		"early notice, coil, final":      {{link.EventQuick, "A1", film, .5, 0, true, 0}, {link.EventTrigger, "A1", coil, 1, time.Second, true, 1}, {link.EventPassage, "A1", film, 1, time.Second, true, 1}},
+		"another car":                    {{link.EventPassage, "B1", film, 1, 0, true, 0}, {link.EventTrigger, "A1", coil, 1, time.Second, true, 1}},
+		"without plate":                  {{link.EventTrigger, "", coil, 0, 0, true, 0}, {link.EventTrigger, "", coil, 0, time.Second, true, 0}},
+		"a client is always answered":    {{link.EventPassage, "A1", film, 1, 0, true, 1}, {link.EventTrigger, "A1", client, 1, time.Second, true, 1}},
+		"the timer and a parked car":     {{link.EventTrigger, "A1", timer, 1, 0, true, 0}, {link.EventTrigger, "A1", timer, 1, 8 * time.Second, false, 0}, {link.EventTrigger, "A1", timer, 1, 8 * time.Second, false, 0}},
+		"the timer decides nothing":      {{link.EventTrigger, "A1", timer, 1, 0, true, 0}, {link.EventPassage, "A1", film, 1, time.Second, true, 1}},
+		"the lane's own repetitions":     {{link.EventPassage, "A1", film, 1, 0, true, 1}, {link.EventPassage, "A1", film, 1, time.Second, true, 2}},
+		"seen again, but after too long": {{link.EventTrigger, "A1", timer, 1, 0, true, 0}, {link.EventTrigger, "A1", timer, 1, parked, true, 0}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := open(t, t.TempDir())
+			defer b.Close()
+			if _, code := order(t, b, "white_list_operator", "1", `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1}}`); code != 0 {
+				t.Fatal(code)
+			}
+			for i, s := range steps {
+				for text, before := range b.told { // time passes
+					before.at = before.at.Add(-s.after)
+					b.told[text] = before
+				}
+				r := &link.Result{Event: s.event, Trigger: s.by, Passage: 7}
+				if s.event == link.EventTrigger {
+					r.Passage = 0
+				}
+				if s.text != "" {
+					r.Plates = []link.Plate{{Text: s.text, Score: s.score}}
+				}
+				b.onResult(r)
+				if told := len(b.results) > 0; told != s.told || b.gate.Status().Opened != s.opened {
+					t.Errorf("step %d: told %v, opened %d times", i, told, b.gate.Status().Opened)
+				}
+				for len(b.results) > 0 {
+					<-b.results
+				}
+			}
+		})
 	}
 }
 

@@ -53,7 +53,7 @@ func run(args []string) error {
 	}()
 	w, err := newWorker(s, conn.Send)
 	if err != nil {
-		_ = conn.Send(link.Message{Fault: &link.Fault{Message: err.Error()}})
+		_ = conn.Send(link.Message{Fault: fault(err)})
 		return err
 	}
 	defer w.close()
@@ -62,10 +62,19 @@ func run(args []string) error {
 	}
 	go w.live(gone)
 	if err := w.loop(triggers, gone); err != nil {
-		_ = conn.Send(link.Message{Fault: &link.Fault{Message: err.Error()}})
+		_ = conn.Send(link.Message{Fault: fault(err)})
 		return err
 	}
 	return nil
+}
+
+// fault tells an error with its code, where it has one.
+func fault(err error) *link.Fault {
+	f := &link.Fault{Message: err.Error()}
+	if known := (*errcode.Error)(nil); errors.As(err, &known) {
+		f.Code = int(known.Code)
+	}
+	return f
 }
 
 // worker looks at a camera's frames and answers passages and triggers.
@@ -283,16 +292,11 @@ func (w *worker) still() error {
 	if err != nil {
 		return err
 	}
-	told := saw.Plates[:0]
-	for _, p := range saw.Plates {
-		if counts(w.s.Lane, p, w.newest.picture.Cols(), w.newest.picture.Rows()) {
-			told = append(told, p)
-		}
-	}
-	if len(told) == 0 && len(saw.Faces) == 0 {
+	saw = w.watch.inLane(saw, w.newest.picture)
+	if len(saw.Plates) == 0 && len(saw.Faces) == 0 {
 		return nil
 	}
-	return w.result(link.Result{Event: link.EventPassage, Trigger: link.TriggerVideo, Plates: told, Faces: saw.Faces, StageMS: saw.MS,
+	return w.result(link.Result{Event: link.EventPassage, Trigger: link.TriggerVideo, Plates: saw.Plates, Faces: saw.Faces, StageMS: saw.MS,
 		CaptureMonoNS: w.newest.at, BeginMonoNS: w.newest.at, EndMonoNS: w.newest.at}, w.newest)
 }
 
@@ -349,31 +353,6 @@ func (w *worker) note(n track.Note, stages map[string]float64) error {
 		r.CaptureMonoNS = n.ShotAt
 	}
 	return w.result(r, s)
-}
-
-// fresh is how old the frame of a live source may be that answers a trigger.
-const fresh = time.Second
-
-// trigger answers the wish to see what is there now; there always is an
-// answer, also without a plate or without a picture.
-func (w *worker) trigger(t link.Trigger) error {
-	if t.By == 0 {
-		t.By = link.TriggerSoftware
-	}
-	old := w.newest == nil || w.camera.Live() && time.Duration(camera.Monotonic()-w.newest.at) > fresh
-	if old && !w.done.Load() {
-		old = w.grab(0) != nil
-	}
-	r := link.Result{Event: link.EventTrigger, Trigger: t.By, TriggerID: t.ID, Plates: []link.Plate{}, CaptureMonoNS: camera.Monotonic()}
-	if old {
-		return w.result(r, nil)
-	}
-	saw, err := w.eyes.look(w.newest.picture, wanted{plates: true, faces: w.s.Faces, features: w.s.Faces, far: true, live: w.s.Liveness})
-	if err != nil {
-		return err
-	}
-	r.Plates, r.Faces, r.StageMS, r.CaptureMonoNS = saw.Plates, saw.Faces, saw.MS, w.newest.at
-	return w.result(r, w.newest)
 }
 
 // result sends a result with the shot's picture and the main plate's; without
