@@ -17,8 +17,10 @@ type dayNight struct {
 	run     func(ctx context.Context, program, argument string) error
 
 	phase   string // day or night; empty: not known yet
+	began   int64  // when it did, CLOCK_MONOTONIC ns
 	turning string // where the brightness has been pointing
-	since   int64  // for how long, CLOCK_MONOTONIC ns
+	since   int64  // for how long
+	hold    time.Duration
 	calls   sync.WaitGroup
 	busy    sync.Mutex // one call after the other
 }
@@ -31,8 +33,17 @@ const (
 	phaseLasts = 10 * time.Second
 )
 
+// A lamp that night has switched on makes the picture bright, which is not the
+// day: where it is dark again soon after, the next night lasts twice as long
+// before the day is believed, up to mostHold.
+const (
+	firstHold = time.Minute
+	mostHold  = 2 * time.Hour
+	soon      = 5 * time.Minute
+)
+
 func newDayNight(program string, failed func(error)) *dayNight {
-	return &dayNight{program: program, failed: failed, run: func(ctx context.Context, program, argument string) error {
+	return &dayNight{program: program, hold: firstHold, failed: failed, run: func(ctx context.Context, program, argument string) error {
 		return exec.CommandContext(ctx, program, argument).Run()
 	}}
 }
@@ -51,10 +62,17 @@ func (d *dayNight) see(brightness float64, at int64) {
 	if to != d.turning {
 		d.turning, d.since = to, at
 	}
-	if to == "" || to == d.phase || at-d.since < int64(phaseLasts) {
+	if to == "" || to == d.phase || at-d.since < int64(phaseLasts) || d.phase == "night" && at-d.began < int64(d.hold) {
 		return
 	}
-	d.phase = to
+	if to == "night" {
+		if d.phase == "day" && at-d.began < int64(soon) {
+			d.hold = min(2*d.hold, mostHold)
+		} else {
+			d.hold = firstHold
+		}
+	}
+	d.phase, d.began = to, at
 	d.calls.Go(func() {
 		d.busy.Lock()
 		defer d.busy.Unlock()

@@ -29,7 +29,7 @@ func TestDayAndNightAreSwitchedOnce(t *testing.T) {
 		d     time.Duration
 	}{{120, 20 * time.Second}, {60, time.Minute}, {20, 5 * time.Second}, {120, 2 * time.Second}, // dusk, and something dark before the camera
 		{20, 30 * time.Second}, {60, time.Minute}, {140, 3 * time.Second}, {20, 30 * time.Second}, // night, and a car's lamps
-		{100, 30 * time.Second}} {
+		{100, time.Minute}} {
 		for end := at + int64(c.d); at < end; at += int64(time.Second) / 5 {
 			d.see(c.light, at)
 		}
@@ -37,6 +37,42 @@ func TestDayAndNightAreSwitchedOnce(t *testing.T) {
 	}
 	if want := []string{"/bin/lamp day", "/bin/lamp night", "/bin/lamp day"}; !slices.Equal(calls, want) || len(failures) != 1 {
 		t.Errorf("%q, %v", calls, failures)
+	}
+}
+
+// The lamp that night switches on makes the picture as bright as day.
+func TestALampIsNotTheDay(t *testing.T) {
+	d := newDayNight("/bin/lamp", nil)
+	lamp, calls := false, 0
+	d.run = func(_ context.Context, _, argument string) error {
+		lamp = argument == "night"
+		calls++
+		return nil
+	}
+	second := 0
+	light := func(hours int, dark bool) {
+		for end := second + hours*3600; second < end; second++ {
+			brightness := 120.
+			if dark && !lamp {
+				brightness = 20
+			}
+			d.see(brightness, int64(second)*int64(time.Second))
+			d.close()
+		}
+	}
+	light(6, false)
+	calls = 0
+	light(12, true)
+	if calls > 30 {
+		t.Errorf("%d switches in a night", calls)
+	}
+	light(4, false)
+	if lamp {
+		t.Error("the lamp is on by day")
+	}
+	light(1, true)
+	if !lamp {
+		t.Error("the lamp is off by night")
 	}
 }
 

@@ -243,6 +243,10 @@ func (w *worker) next(skip int) error {
 	w.lastFrame, w.silent = time.Now(), false
 	w.frames.Add(1)
 	if w.s.Lane.NoVideo {
+		if w.dayNight != nil {
+			w.watch.stir(w.newest)
+			w.dayNight.see(w.watch.activity.Brightness, w.newest.at)
+		}
 		w.camera.Idle(true)
 		return nil
 	}

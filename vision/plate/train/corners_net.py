@@ -3,7 +3,8 @@
 Corners looks at the whole picture (512×288, or turned): per cell of 8×8 pixels a logit for a
 plate's centre, the offsets of its four corners from the cell's middle in cells, and logits for one
 and for two rows. Refiner looks closely at one proposal (128×64, the proposal grown 1.4×1.8 times):
-corrections of the corners in eighths of the cut's sides, a logit for plate, a logit for two rows.
+corrections of the corners in eighths of the cut's sides, a logit for plate, a logit for two rows,
+and a logit for each of PAINTS.
 """
 
 import copy
@@ -17,6 +18,8 @@ from torch.nn import functional
 
 STRIDE = 8
 OUTPUTS = 11
+# What a plate is painted with: pale green is that of new-energy cars, whose characters are dark.
+PAINTS = ('blue', 'yellow', 'white', 'black', 'green', 'pale green')
 
 
 def block(inputs, outputs, size=3, step=1):
@@ -68,7 +71,7 @@ class Refiner(nn.Module):
             block(3, 16, 3, 2), block(16, 24, 3, 2), block(24, 32), block(32, 48, 3, 2),
             block(48, 48), block(48, 64, 3, 2), block(64, 64), block(64, 32, 1))
         self.answer = nn.Sequential(nn.Linear(32 * 4 * 8, 96), nn.ReLU(inplace=True),
-                                    nn.Linear(96, 10))
+                                    nn.Linear(96, 10 + len(PAINTS)))
 
     def forward(self, x):
         return self.answer(self.features(x).flatten(1))
@@ -79,7 +82,8 @@ def warm(net, path, batch):
 
     An export has no normalisation left: it is folded into the convolutions. Each BatchNorm gets the
     statistics of its input on `batch` and the scale and shift that undo them, so that the net
-    computes what the export does, in training too.
+    computes what the export does, in training too. A last layer that has grown since keeps what it
+    had; its new outputs begin at zero.
     """
     weights = iter([numpy_helper.to_array(i).copy() for i in _ordered(onnx.load(path))])
     norms = {}
@@ -87,6 +91,10 @@ def warm(net, path, batch):
     for _, module in net.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             weight, bias = torch.from_numpy(next(weights)), torch.from_numpy(next(weights))
+            more = len(module.weight) - len(weight)
+            if more > 0 and isinstance(module, nn.Linear):
+                weight = functional.pad(weight, (0, 0, 0, more))
+                bias = functional.pad(bias, (0, more))
             if weight.shape != module.weight.shape:
                 raise ValueError(f'{path} has {tuple(weight.shape)} where '
                                  f'{tuple(module.weight.shape)} belongs')

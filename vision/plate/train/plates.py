@@ -344,6 +344,17 @@ MAINLAND = {
     'cn_emergency': emergency,
 }
 ALL = {**MAINLAND, **abroad.KINDS}
+# What each kind is painted with, where that is one thing (corners_net.PAINTS).
+PAINT = {
+    'blue': ('cn_blue',),
+    'yellow': ('cn_yellow', 'cn_yellow_double', 'cn_trailer', 'cn_coach'),
+    'white': ('cn_police', 'cn_wj', 'cn_wj_double', 'cn_military', 'cn_military_double',
+              'cn_emergency'),
+    'black': ('cn_black', 'cn_hk', 'cn_macao', 'cn_consulate', 'cn_embassy', 'my'),
+    'green': ('cn_agri_double', 'cn_aviation'),
+    'pale green': ('cn_green_small', 'cn_green_big'),
+}
+PAINT_OF = {kind: paint for paint, kinds in PAINT.items() for kind in kinds}
 ABROAD_SHARE = .22
 
 

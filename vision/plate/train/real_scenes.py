@@ -69,7 +69,7 @@ def real_scenes(train):
             # The number where it is known; several pictures of one car stay on one side.
             name = re.split('[;/]', row['truth'])[0] or row['file']
             out.append(Scene(image, quads.astype(np.float32), rows, exact, held(name),
-                             f"{folder}/{row['file']}"))
+                             f"{folder}/{row['file']}", [row['kind']] * len(quads)))
     return out
 
 

@@ -11,11 +11,14 @@ import time
 import cv2
 import numpy as np
 
+import plates
+from corners_net import PAINTS
 from detector import EIGHTH, INNER, UNIT, Detector, cut, overlap
 from pool import BOX, IGNORE, Shard
 from real_scenes import Pictures, real_scenes
 
 PLATE, NONE, UNKNOWN_CORNERS = 1, 0, 2
+NO_PAINT = -1  # not known, or not one thing
 LEAST = .06  # of the centre map: also what the corner net hardly believes is looked at
 
 
@@ -34,9 +37,9 @@ def slipped(rng, quad):
 class Cuts:
     def __init__(self, detector, rng):
         self.detector, self.rng = detector, rng
-        self.cuts, self.corrections, self.kinds, self.two = [], [], [], []
+        self.cuts, self.corrections, self.kinds, self.two, self.paints = [], [], [], [], []
 
-    def keep(self, image, quad, kind, target=None, rows=1):
+    def keep(self, image, quad, kind, target=None, rows=1, paint=NO_PAINT):
         try:
             part, matrix = cut(image, np.float32(quad))
         except cv2.error:
@@ -51,10 +54,12 @@ class Cuts:
         self.corrections.append(correction)
         self.kinds.append(kind)
         self.two.append(rows == 2)
+        self.paints.append(paint)
 
-    def take(self, image, quads, rows, slips=2):
+    def take(self, image, quads, rows, kinds, slips=2):
         proposals = self.detector.propose(image, LEAST)[:8]
-        for quad, n in zip(quads, rows):
+        for quad, n, kind in zip(quads, rows, kinds):
+            paint = PAINTS.index(plates.PAINT_OF[kind]) if kind in plates.PAINT_OF else NO_PAINT
             if n == IGNORE or np.linalg.norm(quad[1] - quad[0]) < 20:
                 continue
             shapes = [upright(p[0]) if n == BOX else p[0] for p in proposals]
@@ -64,9 +69,9 @@ class Cuts:
                     self.keep(image, p[0], UNKNOWN_CORNERS)
                 continue
             for p in near[:1]:
-                self.keep(image, p[0], PLATE, quad, n)
+                self.keep(image, p[0], PLATE, quad, n, paint)
             for _ in range(slips):
-                self.keep(image, slipped(self.rng, quad), PLATE, quad, n)
+                self.keep(image, slipped(self.rng, quad), PLATE, quad, n, paint)
         for p in proposals:
             if all(apart(p[0], q) for q in quads):
                 for _ in range(2):
@@ -75,7 +80,7 @@ class Cuts:
     def save(self, path):
         np.savez(path, jpeg=np.concatenate(self.cuts), ends=np.cumsum([len(c) for c in self.cuts]),
                  corrections=np.stack(self.corrections), kinds=np.int64(self.kinds),
-                 two=np.float32(self.two))
+                 two=np.float32(self.two), paints=np.int64(self.paints))
 
 
 def apart(proposal, quad):
@@ -121,14 +126,14 @@ def main():
         for i in range(len(shard)):
             if seen < args.scenes:
                 scene = shard[i]
-                cuts.take(scene.image, scene.quads, scene.rows, 1)
+                cuts.take(scene.image, scene.quads, scene.rows, scene.kinds, 1)
                 seen += 1
     for scene in real_scenes(args.train):
         if not scene.held:
-            cuts.take(scene.image, scene.quads, scene.rows, 5)
+            cuts.take(scene.image, scene.quads, scene.rows, scene.kinds, 5)
     for image in Pictures(args.train).images:
         for piece in pieces(rng, image, 4):
-            cuts.take(piece, [], [])
+            cuts.take(piece, [], [], [])
     cuts.save(args.out)
     counts = np.bincount(cuts.kinds, minlength=3)
     print(f'{counts[PLATE]} plates, {counts[UNKNOWN_CORNERS]} without corners, '

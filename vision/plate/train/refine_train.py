@@ -16,11 +16,12 @@ from torch.nn import functional
 from corners_net import Refiner, blob, export, warm
 from corners_train import Average
 from detector import CUT_H, CUT_W
-from refine_data import NONE, PLATE
+from refine_data import NO_PAINT, NONE, PLATE
 
 BATCH, WRONG = 64, 24  # of a batch so many are no plates
 CHECK = 1500
-CHECKED = 'corners %.3f → %.4f heights, kept %.3f, refused %.3f, rows %.3f'
+CHECKED = 'corners %.3f → %.4f heights, kept %.3f, refused %.3f, rows %.3f, paint %.3f'
+GREY = 12  # mean saturation of 255 below which nobody can tell a colour (../ground.go)
 
 
 class Collected:
@@ -35,6 +36,7 @@ class Collected:
         self.corrections = np.concatenate([f['corrections'] for f in files])
         self.kinds = np.concatenate([f['kinds'] for f in files])
         self.two = np.concatenate([f['two'] for f in files])
+        self.paints = np.concatenate([f['paints'] for f in files])
         order = rng.permutation(len(self.kinds))
         self.check, order = order[:CHECK], order[CHECK:]
         self.right, self.wrong = order[self.kinds[order] != NONE], order[self.kinds[order] == NONE]
@@ -44,9 +46,12 @@ class Collected:
         return self.samples(np.r_[right, wrong], rng)
 
     def samples(self, which, rng=None):
-        images = np.stack([blob(self.image(i, rng)) for i in which])
-        return (torch.from_numpy(images), torch.from_numpy(self.corrections[which]),
-                torch.from_numpy(self.kinds[which]), torch.from_numpy(self.two[which]))
+        images = [self.image(i, rng) for i in which]
+        saturation = [cv2.cvtColor(i, cv2.COLOR_BGR2HSV)[:, :, 1].mean() for i in images]
+        paints = np.where(np.float32(saturation) < GREY, NO_PAINT, self.paints[which])
+        return (torch.from_numpy(np.stack([blob(i) for i in images])),
+                torch.from_numpy(self.corrections[which]), torch.from_numpy(self.kinds[which]),
+                torch.from_numpy(self.two[which]), torch.from_numpy(paints))
 
     def image(self, i, rng):
         image = cv2.imdecode(self.jpegs[i], 1)
@@ -70,20 +75,21 @@ class Collected:
         return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def losses(out, correction, kind, two):
+def losses(out, correction, kind, two, paint):
     known = (kind == PLATE).float()
     plate = (kind != NONE).float()
     n = known.sum().clamp(min=1)
     corners = functional.smooth_l1_loss(out[:, :8], correction, beta=.05, reduction='none').mean(1)
     rows = functional.binary_cross_entropy_with_logits(out[:, 9], two, reduction='none')
     of_plate = functional.binary_cross_entropy_with_logits(out[:, 8], plate)
-    return (corners * known).sum() / n, of_plate, (rows * known).sum() / n
+    of_paint = functional.cross_entropy(out[:, 10:], paint, ignore_index=NO_PAINT)
+    return (corners * known).sum() / n, of_plate, (rows * known).sum() / n, of_paint
 
 
 def check(net, samples):
     """Corner error before and after in plate heights; shares of plates that are kept, of others
-    that are refused, and of plates whose rows are told right."""
-    image, correction, kind, two = samples
+    that are refused, and of plates whose rows and whose paint are told right."""
+    image, correction, kind, two, paint = samples
     net.eval()
     with torch.no_grad():
         out = torch.cat([net(part) for part in image.split(256)])
@@ -93,7 +99,9 @@ def check(net, samples):
     distance = lambda c: (c[known].view(-1, 4, 2) * unit).norm(dim=2).mean().item()
     said = out[:, 8] > 0
     rows = (out[:, 9] > 0) == (two > 0)
-    shares = [s.float().mean().item() for s in (said[plate], ~said[~plate], rows[known])]
+    painted = paint != NO_PAINT
+    paints = out[painted, 10:].argmax(1) == paint[painted]
+    shares = [s.float().mean().item() for s in (said[plate], ~said[~plate], rows[known], paints)]
     return distance(correction), distance(correction - out[:, :8]), *shares
 
 
@@ -128,13 +136,13 @@ def main():
             fall = .5 + .5 * math.cos(math.pi * part) + .005
             group['lr'] = args.rate * min(1, (n + 1) / 100) * fall
         image, *targets = data.batch(rng)
-        three = losses(net(image), *targets)
+        four = losses(net(image), *targets)
         steps.zero_grad()
-        (4 * three[0] + three[1] + .3 * three[2]).backward()
+        (4 * four[0] + four[1] + .3 * four[2] + .3 * four[3]).backward()
         steps.step()
         average.take(net)
         n += 1
-        now = np.array([v.item() for v in three])
+        now = np.array([v.item() for v in four])
         mean = now if mean is None else mean * .98 + now * .02
         if n % 250 == 0:
             print(f'{n} steps, {time.time() - begin:.0f} s, loss {mean.round(4)},',
