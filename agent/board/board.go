@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"path/filepath"
 	"sync"
@@ -407,12 +408,30 @@ func (b *Board) message(d decided) wire.IVSResult {
 		r.Plates[0].ClipImgSize = len(d.result.Crop)
 	}
 	m.Gatehouse = &wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason, Listed: d.decision.Listed, Group: d.decision.Group,
-		Tolerated: d.decision.Tolerated, Alarm: d.decision.Alarm}
+		Tolerated: d.decision.Tolerated, Alarm: d.decision.Alarm, Readings: readings(d.result.Plates)}
+	if v := d.result.Votes; v.Frames > 0 {
+		m.Gatehouse.Votes = &wire.Votes{Frames: v.Frames, Share: thousandths(v.Share)}
+	}
 	if d.decision.Opened {
 		r.GioOuts = []wire.RelayAction{{IONum: barrier.RaiseOutput, CtrlType: wire.RelayByWhitelist}}
 	}
 	return m
 }
+
+// readings is what the vendor's fields have no room for.
+func readings(plates []link.Plate) (out []wire.Reading) {
+	for _, p := range plates {
+		r := wire.Reading{Kind: p.Kind, Country: p.Country, Score: thousandths(p.Score)}
+		for _, c := range p.CharScores {
+			r.CharScores = append(r.CharScores, thousandths(c))
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// thousandths rounds down, as percent does.
+func thousandths(score float64) float64 { return math.Floor(score*1000+1e-9) / 1000 }
 
 // percent rounds down, so that a client's limit of 90 means what ours of 0.9
 // does.

@@ -242,3 +242,19 @@ func TestOneAgentAState(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What the vendor's fields have no room for is told in our part of the result.
+func TestResultTellsHowPlatesWereRead(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	m := b.message(decided{at: time.Now(), result: &link.Result{Event: link.EventPassage, Votes: link.Votes{Frames: 7, Share: .98765},
+		Plates: []link.Plate{{Text: "AB", Kind: "overseas", Country: "GB", Score: .95999, CharScores: []float64{.5, .99999}}, {}}}})
+	text, err := json.Marshal(m.Gatehouse)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const want = `"votes":{"frames":7,"share":0.987},"readings":[{"kind":"overseas","country":"GB","score":0.959,"char_scores":[0.5,0.999]},{"kind":"","score":0}]`
+	if !strings.Contains(string(text), want) {
+		t.Errorf("%s", text)
+	}
+}

@@ -154,6 +154,25 @@ type DecisionReport struct {
 	// that row by characters that are taken for one another.
 	Tolerated bool `json:"tolerated,omitempty"`
 	Alarm     bool `json:"alarm,omitempty"` // the plate is on the black list
+	// Votes says what the passage's frames agreed on; absent where one picture was looked at.
+	Votes *Votes `json:"votes,omitempty"`
+	// Readings tells of each plate of the result, in its order, what the vendor's
+	// fields have no room for.
+	Readings []Reading `json:"readings,omitempty"`
+}
+
+// Votes are the frames of a passage.
+type Votes struct {
+	Frames int     `json:"frames"` // that read the plate
+	Share  float64 `json:"share"`  // of them, weighted by their scores, that read this text; 0–1
+}
+
+// Reading is how a plate was read.
+type Reading struct {
+	Kind       string    `json:"kind"`                  // cn_blue, cn_green_small, … or overseas
+	Country    string    `json:"country,omitempty"`     // ISO 3166, where the number tells
+	Score      float64   `json:"score"`                 // probability that the whole number is right; 0–1
+	CharScores []float64 `json:"char_scores,omitempty"` // of each character; 0–1
 }
 
 // SetTime fills the result's times: at by the board's clock, in its local zone.
