@@ -16,3 +16,9 @@ func side(a, b, p link.Fraction) float64 {
 func crosses(a, b, p, q link.Fraction) bool {
 	return side(a, b, p) != side(a, b, q) && side(p, q, a) != side(p, q, b)
 }
+
+// Counts reports whether a plate with this box is one of the lane's: it is wide
+// enough, and its foot lies in the region. Width and height are the picture's.
+func Counts(l link.Lane, b link.Box, width, height int) bool {
+	return float64(b.Width) >= l.MinPlateWidth*float64(width) && link.Within(l.Region, foot(b, width, height))
+}

@@ -183,7 +183,7 @@ func (l *Lane) match(v View) []*passage {
 	out := make([]*passage, len(v.Plates))
 	counts := make([]bool, len(v.Plates))
 	for i, s := range v.Plates {
-		counts[i] = float64(s.Box.Width) >= l.o.MinPlateWidth*float64(v.Width) && link.Within(l.o.Region, foot(s.Box, v.Width, v.Height))
+		counts[i] = Counts(l.o.Lane, s.Box, v.Width, v.Height)
 		if !counts[i] {
 			continue
 		}

@@ -208,10 +208,7 @@ func (v *film) alone(s *shot) error {
 		return err
 	}
 	v.took = append(v.took, ms(time.Since(begin)))
-	for _, p := range saw.Plates {
-		if !counts(v.watch.s.Lane, p, s.picture.Cols(), s.picture.Rows()) {
-			continue
-		}
+	for _, p := range v.watch.inLane(saw, s.picture).Plates {
 		s.Keep()
 		share := 1.
 		n := track.Note{Event: link.EventPassage, Plate: p, Votes: link.Votes{Frames: 1, Share: share}, Shot: s}

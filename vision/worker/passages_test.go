@@ -8,8 +8,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"gatehouse/vision/link"
 )
 
 // drive renders a car that comes to the gate, and one behind it.
@@ -135,18 +133,5 @@ func TestShotsAreUsedAgain(t *testing.T) {
 	}
 	if len(p.free) > maxFree || p.out != 0 {
 		t.Errorf("%d are held", len(p.free))
-	}
-}
-
-func TestStillsKeepToTheRegion(t *testing.T) {
-	l := link.Lane{Region: []link.Fraction{{X: .5}, {X: 1}, {X: 1, Y: 1}, {X: .5, Y: 1}}}
-	for _, c := range []struct {
-		text string
-		left int
-		want bool
-	}{{"A1", 900, true}, {"A1", 100, false}, {"", 900, false}} {
-		if got := counts(l, link.Plate{Text: c.text, Box: link.Box{Left: c.left, Top: 300, Width: 100, Height: 30}}, 1280, 720); got != c.want {
-			t.Errorf("%+v", c)
-		}
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"image"
 	"maps"
 	"math"
+	"slices"
 	"time"
 
 	"gocv.io/x/gocv"
@@ -113,6 +114,7 @@ func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error
 		return out, err
 	}
 	maps.Copy(out.ms, saw.MS)
+	saw = w.inLane(saw, s.picture)
 	out.people = w.faces.Frame(s.at, saw.Faces, func(f *link.Face) { w.eyes.describe(s.picture, f, w.s.Liveness) })
 	return out, nil
 }
@@ -156,8 +158,19 @@ func (w *watch) idle(at int64) bool {
 
 // counts reports whether a plate of a picture that stands alone is told.
 func counts(l link.Lane, p link.Plate, width, height int) bool {
-	foot := link.Fraction{X: (float64(p.Box.Left) + float64(p.Box.Width)/2) / float64(max(1, width)), Y: float64(p.Box.Top+p.Box.Height) / float64(max(1, height))}
-	return (p.Text != "" || l.Unreadable) && link.Within(l.Region, foot)
+	return (p.Text != "" || l.Unreadable) && track.Counts(l, p.Box, width, height)
+}
+
+// inLane leaves of a look at a picture what is in the lane: the plates that
+// count, and the faces whose middle lies in the region.
+func (w *watch) inLane(saw sight, picture gocv.Mat) sight {
+	width, height := picture.Cols(), picture.Rows()
+	saw.Plates = slices.DeleteFunc(saw.Plates, func(p link.Plate) bool { return !counts(w.s.Lane, p, width, height) })
+	saw.Faces = slices.DeleteFunc(saw.Faces, func(f link.Face) bool {
+		middle := link.Fraction{X: (float64(f.Box.Left) + float64(f.Box.Width)/2) / float64(width), Y: (float64(f.Box.Top) + float64(f.Box.Height)/2) / float64(height)}
+		return !link.Within(w.s.Lane.Region, middle)
+	})
+	return saw
 }
 
 // sharpness measures how good a plate's picture is.
