@@ -58,3 +58,37 @@ func TestVehiclesWithoutPlate(t *testing.T) {
 		}
 	}
 }
+
+// A body goes on moving when its plate has left the picture: that makes no
+// second vehicle of it, however long it does. The next body, which shows no
+// plate, is one.
+func TestAPlateThatLeavesFirst(t *testing.T) {
+	for _, tail := range []time.Duration{0, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second} {
+		r := newRoad(t, link.Lane{})
+		v := NewVehicles(10 * time.Second)
+		step := func(b Blob, plates ...link.Plate) {
+			r.see(plates...)
+			b.At, b.Shot = r.at, counted{&r.needed}
+			if n, ok := v.Frame(b, r.lane.Busy); ok {
+				r.take([]Note{n})
+			}
+		}
+		drive := func(top float64, frames, plates int) {
+			for i := range frames {
+				x := .01 * float64(i)
+				b := Blob{Box: [4]float64{x, top, x + .3, top + .3}, Share: .15}
+				if i < plates {
+					step(b, plateAt("京A12345", .95, 100+int(x*width), 400, 120))
+				} else {
+					step(b)
+				}
+			}
+			for range 40 {
+				step(Blob{})
+			}
+		}
+		drive(.6, 20+int(tail/frame), 20)
+		drive(.1, 30, 0)
+		expect(t, "a plate that leaves "+tail.String()+" before its car", r.told(), "quick 京A12345 0", "passage 京A12345 2", "passage  2")
+	}
+}

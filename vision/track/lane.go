@@ -76,8 +76,9 @@ type Lane struct {
 		text      string
 		direction int
 	}
-	looked int64 // when the last frame was
-	ids    uint64
+	looked  int64 // when the last frame was
+	plateAt int64 // when any plate was seen last, also one whose passage is over; 0: never
+	ids     uint64
 }
 
 // passage is one vehicle on its way.
@@ -133,7 +134,7 @@ func (l *Lane) Frame(v View) []Note {
 func (l *Lane) Still(v View) []Note {
 	for _, p := range l.paths {
 		if p.at == l.looked {
-			p.at = v.At
+			p.at, l.plateAt = v.At, v.At
 			l.refresh(p)
 		}
 	}
@@ -148,9 +149,7 @@ func (l *Lane) Open() bool {
 }
 
 // Busy reports whether a plate was seen since the given time.
-func (l *Lane) Busy(since int64) bool {
-	return slices.ContainsFunc(l.paths, func(p *passage) bool { return p.at >= since })
-}
+func (l *Lane) Busy(since int64) bool { return l.plateAt != 0 && l.plateAt >= since }
 
 // End gives what is to be told when no more frames come.
 func (l *Lane) End() []Note {
@@ -262,7 +261,7 @@ func (l *Lane) see(p *passage, v View, i int) {
 	s := v.Plates[i]
 	before := foot(p.course.last, v.Width, v.Height)
 	p.frames++
-	p.at = v.At
+	p.at, l.plateAt = v.At, v.At
 	p.course.add(s.Box, v.At)
 	now := foot(s.Box, v.Width, v.Height)
 	switch {
