@@ -256,6 +256,28 @@ func TestLineLoopRegionDirection(t *testing.T) {
 	}
 }
 
+// A car that creeps up to the barrier and stands there is told, however little
+// of its way was seen; one that went the other way is not.
+func TestACarThatStandsBeforeItsWayIsKnown(t *testing.T) {
+	for way, told := range map[int]bool{0: true, 10: true, 24: true, 30: true, 40: true, -30: true, -40: false} {
+		r := newRoad(t, link.Lane{Direction: link.DirectionDown})
+		stand := func(y int) { r.see(plateAt("京A12345", .95, 600, 300+y, 120)) }
+		for i := range 5 {
+			stand(way * i / 5)
+		}
+		if len(r.notes) > 0 && way < 40 {
+			t.Errorf("%d px: told on the way", way)
+		}
+		for range 600 {
+			stand(way)
+		}
+		r.empty(2 * time.Second)
+		if got := r.told(); (len(got) == 2) != told || !told && len(got) > 0 {
+			t.Errorf("%d px and then a minute: told %q", way, got)
+		}
+	}
+}
+
 func TestTurnsAndTailGating(t *testing.T) {
 	r := newRoad(t, link.Lane{UTurn: true, TailGatingMS: 3000, Passing: true})
 	for i := range 24 {

@@ -48,10 +48,8 @@ func (l *Lane) judge(p *passage) []Note {
 	if !sure || !p.triggered {
 		return nil
 	}
-	if want := l.o.Direction; want != 0 && p.course.direction() != want {
-		if p.course.restless || p.at-p.begin < int64(patience) {
-			return nil
-		}
+	if !l.direct(p) {
+		return nil
 	}
 	if l.known(p, w) {
 		l.silence(p)
@@ -68,6 +66,13 @@ func (l *Lane) judge(p *passage) []Note {
 	}
 	l.last.at, l.last.id, l.last.text, l.last.direction = p.at, p.id, w.text, p.course.direction()
 	return notes
+}
+
+// direct reports whether the vehicle comes the way that counts. One that stands
+// before its way can be told has come for the barrier.
+func (l *Lane) direct(p *passage) bool {
+	d := p.course.direction()
+	return l.o.Direction == 0 || d == l.o.Direction || d == link.DirectionUnknown && p.at-p.course.restAt >= int64(patience)
 }
 
 // known reports whether the plate was told a short time ago. A reading that
@@ -147,7 +152,6 @@ const (
 func (l *Lane) end(p *passage) []Note {
 	var notes []Note
 	w, read := p.votes.elect()
-	direct := l.o.Direction == 0 || p.course.direction() == l.o.Direction
 	if !p.finished {
 		var sum float64
 		for _, b := range p.votes.texts {
@@ -156,7 +160,7 @@ func (l *Lane) end(p *passage) []Note {
 		switch {
 		case p.told != 0:
 			notes = append(notes, l.final(p))
-		case !p.triggered || !direct:
+		case !p.triggered || !l.direct(p):
 			l.silence(p)
 		case read && sum >= leastSum:
 			if l.known(p, w) {
