@@ -93,11 +93,12 @@ type passage struct {
 	shot      Shot
 	shotAt    int64
 	shotPlate link.Plate
-	triggered bool  // over the line or in the loop, where there is one
-	told      int64 // when it became sure; 0: not yet
-	finished  bool  // its result is given, or it shall have none
-	given     bool  // its result is given
-	silent    bool  // it shall have none: it was told before
+	triggered bool   // over the line or in the loop, where there is one
+	told      int64  // when it became sure; 0: not yet
+	early     string // the text that was told then
+	finished  bool   // its result is given, or it shall have none
+	given     bool   // its result is given
+	silent    bool   // it shall have none: it was told before
 	staying   bool
 	turned    bool
 }

@@ -2,6 +2,7 @@ package track
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -61,7 +62,11 @@ func plateAt(text string, score float64, x, y, w int) link.Plate {
 
 func (r *road) see(plates ...link.Plate) {
 	r.at += int64(frame)
-	r.take(r.lane.Frame(View{At: r.at, Width: width, Height: height, Plates: plates, Quality: make([]float64, len(plates)), Shot: counted{&r.needed}}))
+	quality := make([]float64, len(plates))
+	for i, p := range plates {
+		quality[i] = float64(p.Box.Width)
+	}
+	r.take(r.lane.Frame(View{At: r.at, Width: width, Height: height, Plates: plates, Quality: quality, Shot: counted{&r.needed}}))
 }
 
 func (r *road) empty(d time.Duration) {
@@ -174,6 +179,57 @@ func TestANearerLookIsWaitedFor(t *testing.T) {
 		r.see(plateAt("京A12345", .6, 600, 300, 120))
 	}
 	expect(t, "a car that stands and is read badly", r.told(), "quick 京A12345 0", "passage 京A12345 0")
+}
+
+// The final result has the passage's best picture where it may wait for it,
+// and never keeps somebody waiting who opens by it.
+func TestTheBestPictureIsWaitedFor(t *testing.T) {
+	const may = true
+	coming := func(i int) link.Plate { // from 60 px to 218 px in two and a half seconds
+		return plateAt("京A12345", .95, 600, 100+15*i, int(60*math.Pow(1.053, float64(min(i, 25)))))
+	}
+	for what, c := range map[string]struct {
+		wait        bool
+		frames      int // then it is out of sight
+		see         func(i int) link.Plate
+		least, most int           // width of the plate in the picture
+		after       time.Duration // the early notice
+	}{
+		"a plate that grows":                   {may, 40, coming, 200, 220, 3 * time.Second},
+		"where others open by it":              {!may, 40, coming, 75, 85, 400 * time.Millisecond},
+		"a plate that leaves the picture":      {may, 12, coming, 100, 110, 1900 * time.Millisecond},
+		"a plate that stands":                  {may, 40, func(int) link.Plate { return plateAt("京A12345", .95, 600, 300, 120) }, 120, 120, time.Second},
+		"a plate that grows for half a minute": {may, 300, func(i int) link.Plate { return plateAt("京A12345", .95, 600, 100, 60+9*i/2) }, 100, 210, 3 * time.Second},
+		"another text than the early one": {may, 40, func(i int) link.Plate {
+			p := coming(i)
+			if i > 2 {
+				p.Text, p.Score = "京A12346", .97
+			}
+			return p
+		}, 75, 95, 600 * time.Millisecond},
+	} {
+		r := newRoad(t, link.Lane{SettleMS: 400, FinalMayWait: c.wait})
+		early, final := int64(0), int64(0)
+		for i := range c.frames + 20 {
+			if i < c.frames {
+				r.see(c.see(i))
+			} else {
+				r.see()
+			}
+			if early == 0 && len(r.notes) == 1 {
+				early = r.at
+			}
+			if final == 0 && len(r.notes) == 2 {
+				final = r.at
+			}
+		}
+		if len(r.told()) != 2 {
+			t.Fatalf("%s: told %q", what, r.told())
+		}
+		if w := r.notes[1].Plate.Box.Width; w < c.least || w > c.most || final-early > int64(c.after) {
+			t.Errorf("%s: a plate of %d px, %s after the early notice", what, w, time.Duration(final-early))
+		}
+	}
 }
 
 func TestUnreadableAndNoise(t *testing.T) {
