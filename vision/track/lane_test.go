@@ -275,8 +275,72 @@ func TestParkedCars(t *testing.T) {
 		r.at += int64(frame)
 		r.take(r.lane.Still(View{At: r.at, Width: width, Height: height, Shot: counted{&r.needed}}))
 	}
-	r.empty(2 * time.Second)
+	r.empty(restFor + 2*time.Second)
 	expect(t, "a car that stays a minute", r.told(), "quick 京A12345 0", "passage 京A12345 0", "lane64 京A12345 0", "lane65 京A12345 0")
+}
+
+// A vehicle that stands is the same one however often its plate is lost.
+func TestAParkedPlateThatIsLostNowAndThen(t *testing.T) {
+	const text = "京A12345"
+	stand := func(text string, score float64) link.Plate { return plateAt(text, score, 500, 300, 130) }
+	for what, c := range map[string]struct {
+		first      int // frames at the beginning
+		seen, lost int // frames, over and over
+		plate      func(i int) link.Plate
+		want       []string
+	}{
+		"an unreadable plate": {0, 70, 30, func(int) link.Plate { return stand("", 0) },
+			[]string{"lane64  0", "passage  0", "lane65  0"}},
+		"one that is soon seen for a second only": {30, 10, 30, func(i int) link.Plate { return stand("", 0) }, []string{"passage  0"}},
+		"a plate that is read": {0, 70, 30, func(int) link.Plate { return stand(text, .95) },
+			[]string{"quick 京A12345 0", "passage 京A12345 0", "lane64 京A12345 0", "lane65 京A12345 0"}},
+		"one that is read after a minute": {0, 70, 30, func(i int) link.Plate {
+			if i < 600 {
+				return stand("", 0)
+			}
+			return stand(text, .95)
+		}, []string{"lane64  0", "passage  0", "quick 京A12345 0", "passage 京A12345 0", "lane65 京A12345 0"}},
+		"one that is read now and then, and badly": {0, 70, 30, func(i int) link.Plate {
+			if i%40 == 0 {
+				return stand(fmt.Sprintf("京A%05d", 7*i), .45)
+			}
+			return stand("", 0)
+		}, []string{"lane64 京A00000 0", "passage 京A00000 0", "lane65 京A07840 0"}},
+		"another car in its place": {0, 70, 30, func(i int) link.Plate {
+			if i < 600 {
+				return stand(text, .95)
+			}
+			return stand("沪B98765", .95)
+		}, []string{"quick 京A12345 0", "passage 京A12345 0", "lane64 京A12345 0", "quick 沪B98765 0", "passage 沪B98765 0", "lane64 沪B98765 0", "lane65 京A12345 0", "lane65 沪B98765 0"}},
+	} {
+		r := newRoad(t, link.Lane{Unreadable: true, StayingMS: 5000})
+		for i := range c.first {
+			r.see(c.plate(i))
+		}
+		for i := range 1200 {
+			if i%(c.seen+c.lost) < c.seen {
+				r.see(c.plate(i))
+			} else {
+				r.see()
+			}
+		}
+		r.empty(restFor + 2*time.Second)
+		expect(t, what, r.told(), c.want...)
+	}
+}
+
+// A vehicle that stood where it does not count is told when it does.
+func TestACarThatStandsShortOfTheLine(t *testing.T) {
+	r := newRoad(t, link.Lane{TriggerLine: []link.Fraction{{X: 0, Y: .5}, {X: 1, Y: .5}}})
+	for range 30 {
+		r.see(plateAt("京A12345", .95, 600, 200, 120))
+	}
+	r.empty(2 * time.Second) // somebody walks before it
+	for i := range 40 {
+		r.see(plateAt("京A12345", .95, 600, 200+10*max(0, i-20), 120))
+	}
+	r.empty(2 * time.Second)
+	expect(t, "a car that waits short of the line", r.told(), "quick 京A12345 4", "passage 京A12345 4")
 }
 
 func TestLineLoopRegionDirection(t *testing.T) {

@@ -51,12 +51,11 @@ func (l *Lane) judge(p *passage) []Note {
 	if !l.direct(p) {
 		return nil
 	}
-	if l.known(p, w) {
-		l.silence(p)
+	if l.again(p, w) {
 		return nil
 	}
 	l.seen[w.text] = p.at
-	p.told, p.early = p.at, w.text
+	p.told, p.known, p.text = p.at, true, w.text
 	notes := []Note{l.note(p, link.EventQuick, w)}
 	if gap := l.o.TailGatingMS * int64(time.Millisecond); gap > 0 && l.last.at != 0 && p.at-l.last.at <= gap && l.last.id != p.id && l.last.text != w.text &&
 		p.course.direction() != link.DirectionUnknown && p.course.direction() == l.last.direction {
@@ -97,25 +96,62 @@ func (l *Lane) waits(p *passage, at int64) bool {
 		return false
 	}
 	w, _ := p.votes.elect()
-	return w.text == p.early
+	return w.text == p.text
 }
 
-// known reports whether the plate was told a short time ago. A reading that
-// differs in one character is held to be the same plate only where it is unsure.
-func (l *Lane) known(p *passage, w verdict) bool {
-	if _, ok := l.seen[w.text]; ok {
-		return true
+// again silences a passage whose plate was told a short time ago.
+func (l *Lane) again(p *passage, w verdict) bool {
+	if !l.known(p, w) {
+		return false
 	}
-	if w.score < l.o.MinScore {
-		for text := range l.seen {
-			if alike(text, w.text) {
-				return true
-			}
+	p.known, p.text = true, w.text
+	l.silence(p)
+	return true
+}
+
+func (l *Lane) known(p *passage, w verdict) bool {
+	for text := range l.seen {
+		if l.same(text, w) {
+			return true
 		}
 	}
-	return slices.ContainsFunc(l.rested, func(r resting) bool {
-		return r.box.Overlap(p.course.first) > .5 && (r.text == w.text || w.score < l.o.MinScore && alike(r.text, w.text))
+	return p.known && l.inPlace(p.text, w) || slices.ContainsFunc(l.rested, func(r *passage) bool {
+		return r.known && r.course.last.Overlap(p.course.first) > sameBox && l.inPlace(r.text, w)
 	})
+}
+
+// same reports whether a reading is of the plate with the given text. One that
+// differs in one character is held to be the same plate only where it is unsure.
+func (l *Lane) same(text string, w verdict) bool {
+	return text == w.text || w.score < l.o.MinScore && alike(text, w.text)
+}
+
+// inPlace is same for a vehicle in the place where one stood with the given text:
+// an unsure reading must be quite another one.
+func (l *Lane) inPlace(text string, w verdict) bool {
+	return text == w.text || w.score < l.o.MinScore && !unlike(text, w.text)
+}
+
+// resume decides whether the passage goes on the one of the vehicle that stood
+// in its place, whose plate was out of sight for a while: it does unless it
+// reads otherwise.
+func (l *Lane) resume(p *passage) {
+	r := p.before
+	p.before = nil
+	if w, read := p.votes.elect(); r == nil || read && r.text != "" && !l.inPlace(r.text, w) {
+		return
+	}
+	if p.course.restAt == p.begin {
+		p.course.restAt = r.course.restAt
+	}
+	p.begin, p.staying, p.triggered = r.begin, r.staying, p.triggered || r.triggered
+	if r.known && p.told == 0 {
+		p.known = true
+		if r.text != "" {
+			p.text = r.text
+		}
+	}
+	l.rested = slices.DeleteFunc(l.rested, func(o *passage) bool { return o == r })
 }
 
 func (l *Lane) silence(p *passage) {
@@ -163,7 +199,7 @@ func (l *Lane) final(p *passage) Note {
 	}
 	n := l.note(p, link.EventPassage, w)
 	n.Shot, n.ShotAt = p.shot, p.shotAt
-	p.shot, p.finished, p.given = nil, true, true
+	p.shot, p.finished, p.given, p.known, p.text = nil, true, true, true, w.text
 	return n
 }
 
@@ -176,6 +212,7 @@ const (
 // end gives what remains to be told of a vehicle that is out of sight.
 func (l *Lane) end(p *passage) []Note {
 	var notes []Note
+	l.resume(p)
 	w, read := p.votes.elect()
 	if !p.finished {
 		var sum float64
@@ -185,13 +222,10 @@ func (l *Lane) end(p *passage) []Note {
 		switch {
 		case p.told != 0:
 			notes = append(notes, l.final(p))
-		case !p.triggered || !l.direct(p):
+		case !p.triggered || !l.direct(p) || p.known:
 			l.silence(p)
+		case read && sum >= leastSum && l.again(p, w):
 		case read && sum >= leastSum:
-			if l.known(p, w) {
-				l.silence(p)
-				break
-			}
 			notes = append(notes, l.final(p))
 		case l.o.Unreadable && p.frames >= leastUnreadable:
 			p.votes = votes{}
@@ -200,21 +234,29 @@ func (l *Lane) end(p *passage) []Note {
 			l.silence(p)
 		}
 	}
-	if w.text != "" && p.at-p.course.restAt >= int64(patience) {
-		l.rested = append(l.rested, resting{p.course.last, w.text, p.at})
-	}
-	happened := func(code int) {
-		n := l.note(p, link.EventLane, w)
-		n.LaneEvent = code
-		notes = append(notes, n)
-	}
-	if p.staying {
-		happened(link.LaneStayingEnded)
+	if stood := p.at-p.course.restAt >= int64(patience); stood {
+		l.rested = append(l.rested, p)
+	} else {
+		notes = append(notes, l.left(p)...)
 	}
 	if l.o.Passing && p.given && p.course.direction() != link.DirectionUnknown {
-		happened(link.LanePassing)
+		n := l.note(p, link.EventLane, w)
+		n.LaneEvent = link.LanePassing
+		notes = append(notes, n)
 	}
 	return notes
+}
+
+// left gives the end of staying of a vehicle that is gone.
+func (l *Lane) left(p *passage) []Note {
+	if !p.staying {
+		return nil
+	}
+	p.staying = false
+	w, _ := p.votes.elect()
+	n := l.note(p, link.EventLane, w)
+	n.LaneEvent = link.LaneStayingEnded
+	return []Note{n}
 }
 
 // conduct tells of staying and turning.
@@ -234,7 +276,10 @@ func (l *Lane) conduct(p *passage, v View) []Note {
 		}
 		notes = append(notes, n)
 	}
-	if after := l.o.StayingMS * int64(time.Millisecond); after > 0 && !p.staying && v.At-p.begin >= after {
+	if p.before != nil && v.At-p.begin >= int64(patience) {
+		l.resume(p)
+	}
+	if after := l.o.StayingMS * int64(time.Millisecond); after > 0 && !p.staying && p.before == nil && v.At-p.begin >= after {
 		p.staying = true
 		happened(link.LaneStaying)
 	}

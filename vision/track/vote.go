@@ -172,6 +172,18 @@ func differ(a, b rune) int {
 	return 1
 }
 
+// unlike reports whether no more than half of two texts' characters agree.
+func unlike(a, b string) bool {
+	x, y := []rune(a), []rune(b)
+	agree := 0
+	for i, j := range align(x, y) {
+		if j >= 0 && x[i] == y[j] {
+			agree++
+		}
+	}
+	return agree*2 <= max(len(x), len(y))
+}
+
 // alike reports whether two texts differ by one edit at most.
 func alike(a, b string) bool {
 	if a == b {
