@@ -147,7 +147,7 @@ func (v *film) run() error {
 		switch {
 		case errors.Is(err, io.EOF):
 			s.Drop()
-			if err := v.tell(v.watch.lane.End()); err != nil {
+			if err := v.tell(v.watch.end()); err != nil {
 				return err
 			}
 			return v.sum(damaged)
