@@ -159,6 +159,61 @@ func TestVotesOverCharacters(t *testing.T) {
 	}
 }
 
+// Looks that agree lift a score a little, copies of one look do not.
+func TestLooksThatAgree(t *testing.T) {
+	const text, other = "LS15EBC", "LS15E8C"
+	type seen struct {
+		text  string
+		score float64
+		n     int // frames
+		step  int // px between them, of a plate of 120 × 40
+	}
+	for what, c := range map[string]struct {
+		seen []seen
+		want float64
+	}{
+		"one frame":                       {[]seen{{text, .886, 1, 0}}, .886},
+		"two looks":                       {[]seen{{text, .886, 2, 60}}, .892},
+		"three looks":                     {[]seen{{text, .886, 3, 60}}, .898},
+		"four looks":                      {[]seen{{text, .886, 4, 60}}, .902},
+		"a hundred looks":                 {[]seen{{text, .886, 100, 60}}, .919},
+		"a car that stands":               {[]seen{{text, .886, 300, 0}}, .886},
+		"one that trembles":               {[]seen{{text, .886, 1, 0}, {text, .886, 5, 5}}, .886},
+		"one that creeps":                 {[]seen{{text, .886, 29, 5}}, .902},
+		"one look is the best":            {[]seen{{text, .7, 9, 60}, {text, .886, 1, 0}}, .914},
+		"looks that read it hardly":       {[]seen{{text, .45, 9, 60}, {text, .886, 1, 0}}, .886},
+		"far looks only":                  {[]seen{{text, .8, 100, 60}}, .855},
+		"nearly far ones":                 {[]seen{{text, .85, 100, 60}}, .893},
+		"not above what is given to an O": {[]seen{{text, .93, 100, 60}}, .94},
+		"nor less than the best":          {[]seen{{text, .985, 100, 60}}, .985},
+		"one in ten reads otherwise":      {[]seen{{text, .886, 18, 60}, {other, .886, 2, 60}}, .903},
+		"one in five":                     {[]seen{{text, .886, 16, 60}, {other, .886, 4, 60}}, .886},
+		"two in five":                     {[]seen{{text, .886, 12, 60}, {other, .886, 8, 60}}, .664},
+	} {
+		v := votes{texts: map[string]*ballot{}}
+		for _, s := range c.seen {
+			for i := range s.n {
+				p := plateAt(s.text, s.score, 100+i*s.step, 300, 120)
+				p.CharScores = []float64{s.score, 1, 1, 1, 1, 1, 1}
+				v.add(p)
+			}
+		}
+		if w, ok := v.elect(); !ok || w.text != text || math.Abs(w.score-c.want) > .0015 || len(w.plate.CharScores) != len(text) {
+			t.Errorf("%s: %s with %.4f, want %.3f", what, w.text, w.score, c.want)
+		}
+	}
+	// What frames put together and none has read is not lifted.
+	v := votes{texts: map[string]*ballot{}}
+	for i, text := range []string{"LS15EBX", "LS1YEBC", "LZ15EBC"} {
+		for k := range 4 {
+			v.add(plateAt(text, .89, 100+60*k, 100*i, 120))
+		}
+	}
+	if w, _ := v.elect(); w.text != "LS15EBC" || w.score >= .89 {
+		t.Errorf("put together: %s with %.3f", w.text, w.score)
+	}
+}
+
 // A far look is no reason to give up: what is told waits for the nearer one.
 func TestANearerLookIsWaitedFor(t *testing.T) {
 	r := newRoad(t, link.Lane{})
