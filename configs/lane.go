@@ -19,9 +19,9 @@ type Lane struct {
 	// Sensitivity is that of the motion detector.
 	Sensitivity int `json:"sensitivity" doc:"sensitivity of the motion detector that spares the nets in an empty lane, 1 to 100; 0: every picture is looked at" min:"0" max:"100" restart:"vision"`
 	// Settle is how long a better picture is waited for.
-	Settle Duration `json:"settle" doc:"how long a better picture of the passage is waited for once its plate is sure; the gate does not wait" unit:"duration" min:"0s" max:"10s" restart:"vision"`
+	Settle Duration `json:"settle" doc:"how long a better picture of the passage is waited for once its plate is sure, and up to 3s where nobody opens by the final result; the gate does not wait" unit:"duration" min:"0s" max:"10s" restart:"vision"`
 	// EarlyResult sends quick_ivs_result.
-	EarlyResult bool `json:"early_result" doc:"send quick_ivs_result, without pictures, as soon as the plate is sure" restart:"none"`
+	EarlyResult bool `json:"early_result" doc:"send quick_ivs_result, without pictures, as soon as the plate is sure; the final result may then come up to 3s later, with the passage's best picture" restart:"vision"`
 	// NoPlate tells vehicles without plate.
 	NoPlate bool `json:"no_plate" doc:"give a result for a vehicle that passes without a plate" restart:"vision"`
 	// Unreadable tells plates that cannot be read.

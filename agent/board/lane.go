@@ -21,11 +21,19 @@ func visionSettings(c configs.Config) link.Settings {
 		Reading: link.Reading{Regions: c.Plates.Regions, Templates: c.Plates.Templates, Reader: c.Plates.Reader},
 		Lane: link.Lane{Region: fractions(l.Region), TriggerLine: fractions(l.TriggerLine), Loop: fractions(l.Loop),
 			Direction: directions[l.Direction], MinPlateWidth: l.MinPlateWidth, Sensitivity: l.Sensitivity,
-			SettleMS: time.Duration(l.Settle).Milliseconds(), StayingMS: time.Duration(l.Staying).Milliseconds(),
+			SettleMS: time.Duration(l.Settle).Milliseconds(), FinalMayWait: finalMayWait(c), StayingMS: time.Duration(l.Staying).Milliseconds(),
 			TailGatingMS: time.Duration(l.TailGating).Milliseconds(), UTurn: l.UTurn, Passing: l.Passing,
 			NoPlate: l.NoPlate, Unreadable: l.Unreadable, NoVideo: !l.Video, TimedMS: time.Duration(l.Timed).Milliseconds()},
 		Capture: link.Capture{Transport: c.Capture.Transport, Format: c.Capture.Format, Width: c.Capture.Width, Height: c.Capture.Height,
 			Exposure: c.Capture.Exposure, FrameAgeMS: time.Duration(c.Capture.FrameAge).Milliseconds(), DayNight: c.Capture.DayNight}}
+}
+
+// finalMayWait reports whether a final result may wait for a better picture
+// without anybody's barrier opening later for it. The board opens on the early
+// notice. Servers of the push and clients of port 8131, whose replies may open,
+// are told final results only, and so is a broker's without early_result.
+func finalMayWait(c configs.Config) bool {
+	return len(c.Push.Servers) == 0 && c.Port8131.Listen == "" && (c.MQTT.Broker == "" || c.Lane.EarlyResult)
 }
 
 func fractions(points []configs.LanePoint) []link.Fraction {

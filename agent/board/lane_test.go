@@ -162,3 +162,23 @@ func TestVisionSettings(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// A final result waits only where nobody opens by it.
+func TestFinalMayWait(t *testing.T) {
+	for what, c := range map[string]struct {
+		change func(*configs.Config)
+		want   bool
+	}{
+		"the board alone":               {func(*configs.Config) {}, true},
+		"a broker":                      {func(c *configs.Config) { c.MQTT.Broker = "tcp://parking:1883" }, false},
+		"a broker with early results":   {func(c *configs.Config) { c.MQTT.Broker, c.Lane.EarlyResult = "tcp://parking:1883", true }, true},
+		"push, whose replies may open":  {func(c *configs.Config) { c.Push.Servers, c.Lane.EarlyResult = []string{"http://parking"}, true }, false},
+		"port 8131, whose clients open": {func(c *configs.Config) { c.Port8131.Listen, c.Lane.EarlyResult = ":8131", true }, false},
+	} {
+		config := configs.Default()
+		c.change(&config)
+		if got := visionSettings(config).Lane.FinalMayWait; got != c.want {
+			t.Errorf("%s: %v", what, got)
+		}
+	}
+}

@@ -66,6 +66,7 @@ type Lane struct {
 	MinPlateWidth float64    `json:"min_plate_width,omitempty"` // fraction of the picture's width
 	Sensitivity   int        `json:"sensitivity,omitempty"`     // of motion, 1 to 100; 0: every frame is looked at
 	SettleMS      int64      `json:"settle_ms,omitempty"`       // how long a better picture is waited for once the plate is sure
+	FinalMayWait  bool       `json:"final_may_wait,omitempty"`  // nobody who opens waits for the final result: all have the early notice
 	StayingMS     int64      `json:"staying_ms,omitempty"`      // 0: staying is not told
 	TailGatingMS  int64      `json:"tail_gating_ms,omitempty"`  // 0: tail-gating is not told
 	UTurn         bool       `json:"u_turn,omitempty"`

@@ -24,7 +24,7 @@ func TestVehiclesWithoutPlate(t *testing.T) {
 		"the light":          {.9, .03, 20, false, true, false},
 	} {
 		needed, told := 0, 0
-		v := NewVehicles(10 * time.Second)
+		v := NewVehicles(link.Lane{}, 10*time.Second)
 		at := int64(time.Hour)
 		drive := func(from float64) (end float64) {
 			x := from
@@ -56,5 +56,129 @@ func TestVehiclesWithoutPlate(t *testing.T) {
 		if told > 1 {
 			t.Errorf("%s: told again when it goes on", what)
 		}
+	}
+}
+
+// A body goes on moving when its plate has left the picture: that makes no
+// second vehicle of it, however long it does. The next body, which shows no
+// plate, is one.
+func TestAPlateThatLeavesFirst(t *testing.T) {
+	for _, tail := range []time.Duration{0, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second} {
+		r := newRoad(t, link.Lane{})
+		v := NewVehicles(link.Lane{}, 10*time.Second)
+		step := func(b Blob, plates ...link.Plate) {
+			r.see(plates...)
+			b.At, b.Shot = r.at, counted{&r.needed}
+			if n, ok := v.Frame(b, r.lane.Busy); ok {
+				r.take([]Note{n})
+			}
+		}
+		drive := func(top float64, frames, plates int) {
+			for i := range frames {
+				x := .01 * float64(i)
+				b := Blob{Box: [4]float64{x, top, x + .3, top + .3}, Share: .15}
+				if i < plates {
+					step(b, plateAt("京A12345", .95, 100+int(x*width), 400, 120))
+				} else {
+					step(b)
+				}
+			}
+			for range 40 {
+				step(Blob{})
+			}
+		}
+		drive(.6, 20+int(tail/frame), 20)
+		drive(.1, 30, 0)
+		expect(t, "a plate that leaves "+tail.String()+" before its car", r.told(), "quick 京A12345 0", "passage 京A12345 2", "passage  2")
+	}
+}
+
+// What counts for plates counts for vehicles without: where they drive, which
+// way, and how near they are.
+func TestVehiclesWithoutPlateKeepToTheLane(t *testing.T) {
+	line := []link.Fraction{{X: 0, Y: .7}, {X: 1, Y: .7}}
+	loop := []link.Fraction{{X: .4, Y: .6}, {X: .6, Y: .6}, {X: .6, Y: .8}, {X: .4, Y: .8}}
+	down := func(i int) [4]float64 { return [4]float64{.4, .1 + .02*float64(i), .6, .3 + .02*float64(i)} }
+	up := func(i int) [4]float64 { return down(29 - i) }
+	away := func(i int) [4]float64 { // out from under the camera: the picture's edge cuts it at first
+		b := .02 * float64(i)
+		return [4]float64{.3, .9 - b, .7, min(1, 1.4-b)}
+	}
+	stops := func(i int) [4]float64 { return away(min(i, 25)) }
+	for what, c := range map[string]struct {
+		lane link.Lane
+		box  func(i int) [4]float64
+		told int
+	}{
+		"any way":                     {link.Lane{}, up, 1},
+		"the wanted way":              {link.Lane{Direction: link.DirectionDown}, down, 1},
+		"another way":                 {link.Lane{Direction: link.DirectionDown}, up, 0},
+		"away, and stops":             {link.Lane{Direction: link.DirectionDown}, stops, 0},
+		"away, and stops, as wanted":  {link.Lane{Direction: link.DirectionUp}, stops, 1},
+		"over the line":               {link.Lane{TriggerLine: line}, down, 1},
+		"short of the line":           {link.Lane{TriggerLine: line}, func(i int) [4]float64 { return down(min(i, 15)) }, 0},
+		"into the loop":               {link.Lane{Loop: loop}, down, 1},
+		"beside the loop":             {link.Lane{Loop: loop}, func(i int) [4]float64 { b := down(i); return [4]float64{.1, b[1], .3, b[3]} }, 0},
+		"near enough":                 {link.Lane{MinPlateWidth: .06}, down, 1},
+		"too small for a plate to do": {link.Lane{MinPlateWidth: .1}, down, 0},
+	} {
+		for _, ends := range []bool{false, true} {
+			needed, told := 0, 0
+			v := NewVehicles(c.lane, 10*time.Second)
+			take := func(n Note, ok bool) {
+				if ok {
+					told++
+					n.Shot.Drop()
+				}
+			}
+			never := func(int64) bool { return false }
+			at := int64(time.Hour)
+			for i := range 30 {
+				at += int64(frame)
+				take(v.Frame(Blob{At: at, Box: c.box(i), Share: .1, Shot: counted{&needed}}, never))
+			}
+			for range 20 {
+				if at += int64(frame); !ends {
+					take(v.Frame(Blob{At: at}, never))
+				}
+			}
+			take(v.End(never))
+			if told != c.told || needed != 0 {
+				t.Errorf("%s, the film ends %v: told %d times, %d pictures are kept", what, ends, told, needed)
+			}
+		}
+	}
+}
+
+// One that stopped short of the line is told when it goes on over it, and only
+// then; a person who walks by meanwhile changes nothing.
+func TestAVehicleWithoutPlateThatStops(t *testing.T) {
+	needed, told := 0, 0
+	v := NewVehicles(link.Lane{TriggerLine: []link.Fraction{{X: 0, Y: .7}, {X: 1, Y: .7}}}, 10*time.Second)
+	at := int64(time.Hour)
+	move := func(from, to int, share float64) int {
+		for i := from; i < to+20; i++ {
+			at += int64(frame)
+			b := Blob{At: at, Shot: counted{&needed}}
+			if i < to {
+				y := .02 * float64(i)
+				b.Box, b.Share = [4]float64{.4, y, .6, .3 + y}, share
+			}
+			if n, ok := v.Frame(b, func(int64) bool { return false }); ok {
+				told++
+				n.Shot.Drop()
+			}
+		}
+		return told
+	}
+	if n := move(0, 15, .1); n != 0 {
+		t.Error("told short of the line")
+	}
+	if n := move(15, 25, .1); n != 1 {
+		t.Errorf("told %d times over the line", n)
+	}
+	move(0, 10, .01)
+	if n := move(25, 35, .1); n != 1 || needed != 0 {
+		t.Errorf("told %d times when it goes on, %d pictures are kept", n, needed)
 	}
 }

@@ -17,7 +17,6 @@ type course struct {
 	vx, vy      float64    // px/ns, smoothed
 	restAt      int64      // since when it has stood, ns
 	rest        link.Box
-	restless    bool // it has moved at all
 }
 
 func size(b link.Box) float64 { return max(1, float64(b.Width+b.Height)/2) }
@@ -55,7 +54,7 @@ func (c *course) add(b link.Box, at int64) {
 	}
 	rx, ry := centre(c.rest)
 	if math.Hypot(x-rx, y-ry) > still*s || math.Abs(math.Log(size(b)/size(c.rest))) > still {
-		c.rest, c.restAt, c.restless = b, at, true
+		c.rest, c.restAt = b, at
 	}
 	c.last, c.lastAt = b, at
 }

@@ -69,15 +69,16 @@ type Lane struct {
 	o      LaneOptions
 	paths  []*passage
 	seen   map[string]int64 // plates told, when last seen
-	rested []resting
-	last   struct { // the passage told last
+	rested []*passage       // over; their vehicles stood when they were seen last
+	last   struct {         // the passage told last
 		at        int64
 		id        uint64
 		text      string
 		direction int
 	}
-	looked int64 // when the last frame was
-	ids    uint64
+	looked  int64 // when the last frame was
+	plateAt int64 // when any plate was seen last, also one whose passage is over; 0: never
+	ids     uint64
 }
 
 // passage is one vehicle on its way.
@@ -92,25 +93,25 @@ type passage struct {
 	shot      Shot
 	shotAt    int64
 	shotPlate link.Plate
-	triggered bool  // over the line or in the loop, where there is one
-	told      int64 // when it became sure; 0: not yet
-	finished  bool  // its result is given, or it shall have none
-	given     bool  // its result is given
-	silent    bool  // it shall have none: it was told before
+	triggered bool   // over the line or in the loop, where there is one
+	told      int64  // when it became sure; 0: not yet
+	finished  bool   // its result is given, or it shall have none
+	given     bool   // its result is given
+	silent    bool   // it shall have none
+	known     bool   // its vehicle was told, in this passage or in one that it goes on
+	text      string // as what; empty: unreadable
 	staying   bool
 	turned    bool
-}
-
-// resting is a vehicle that stood when it was last seen.
-type resting struct {
-	box  link.Box
-	text string
-	at   int64
+	before    *passage // what it may go on: a vehicle stood in its place
 }
 
 // restFor is how long a vehicle that stood still is known in its place although
 // its plate cannot be read for a while.
 const restFor = 30 * time.Second
+
+// sameBox is from which overlap on, intersection over union, a plate is in the
+// place of one that stood.
+const sameBox = 0.5
 
 // NewLane makes a lane without vehicles.
 func NewLane(o LaneOptions) *Lane { return &Lane{o: o, seen: map[string]int64{}} }
@@ -119,13 +120,13 @@ func NewLane(o LaneOptions) *Lane { return &Lane{o: o, seen: map[string]int64{}}
 // may not go back.
 func (l *Lane) Frame(v View) []Note {
 	l.looked = v.At
-	l.forget(v.At)
+	notes := l.forget(v.At)
 	for i, p := range l.match(v) {
 		if p != nil {
 			l.see(p, v, i)
 		}
 	}
-	return l.tell(v)
+	return append(notes, l.tell(v)...)
 }
 
 // Still says that nothing has moved since the last frame: what was there is
@@ -133,13 +134,12 @@ func (l *Lane) Frame(v View) []Note {
 func (l *Lane) Still(v View) []Note {
 	for _, p := range l.paths {
 		if p.at == l.looked {
-			p.at = v.At
+			p.at, l.plateAt = v.At, v.At
 			l.refresh(p)
 		}
 	}
 	l.looked = v.At
-	l.forget(v.At)
-	return l.tell(v)
+	return append(l.forget(v.At), l.tell(v)...)
 }
 
 // Open reports whether a vehicle is there that has not been told of yet.
@@ -148,9 +148,7 @@ func (l *Lane) Open() bool {
 }
 
 // Busy reports whether a plate was seen since the given time.
-func (l *Lane) Busy(since int64) bool {
-	return slices.ContainsFunc(l.paths, func(p *passage) bool { return p.at >= since })
-}
+func (l *Lane) Busy(since int64) bool { return l.plateAt != 0 && l.plateAt >= since }
 
 // End gives what is to be told when no more frames come.
 func (l *Lane) End() []Note {
@@ -158,17 +156,29 @@ func (l *Lane) End() []Note {
 	for _, p := range l.paths {
 		notes = append(notes, l.end(p)...)
 	}
-	l.paths = nil
+	for _, p := range l.rested {
+		notes = append(notes, l.left(p)...)
+	}
+	l.paths, l.rested = nil, nil
 	return notes
 }
 
-func (l *Lane) forget(at int64) {
+// forget gives what there is to tell of vehicles that stood and do not come
+// into sight again.
+func (l *Lane) forget(at int64) (notes []Note) {
 	for text, last := range l.seen {
 		if at-last > int64(l.o.Same) {
 			delete(l.seen, text)
 		}
 	}
-	l.rested = slices.DeleteFunc(l.rested, func(r resting) bool { return at-r.at > int64(restFor) })
+	l.rested = slices.DeleteFunc(l.rested, func(p *passage) bool {
+		over := at-p.at > int64(restFor)
+		if over {
+			notes = append(notes, l.left(p)...)
+		}
+		return over
+	})
+	return notes
 }
 
 // match gives each plate the passage that it continues, a new one, or nil where
@@ -224,17 +234,7 @@ func (l *Lane) match(v View) []*passage {
 // quite another one.
 func (p *passage) contradicts(s link.Plate) bool {
 	const surely = 0.4
-	if s.Score < surely || s.Text == "" || p.leading == "" {
-		return false
-	}
-	a, b := []rune(p.leading), []rune(s.Text)
-	same := 0
-	for i, j := range align(a, b) {
-		if j >= 0 && a[i] == b[j] {
-			same++
-		}
-	}
-	return same*2 <= max(len(a), len(b))
+	return s.Score >= surely && s.Text != "" && p.leading != "" && unlike(p.leading, s.Text)
 }
 
 // apart is the distance of two boxes' centres in sizes of the larger one;
@@ -252,6 +252,11 @@ func (l *Lane) begin(v View, i int) *passage {
 	l.ids = max(l.ids+1, uint64(v.At))
 	p := &passage{id: l.ids, begin: v.At, votes: votes{texts: map[string]*ballot{}}}
 	p.course.start(v.Plates[i].Box, v.At)
+	for _, r := range l.rested {
+		if r.course.last.Overlap(p.course.first) > sameBox {
+			p.before = r
+		}
+	}
 	p.triggered = len(l.o.TriggerLine) < 2 && len(l.o.Loop) < 3
 	l.paths = append(l.paths, p)
 	return p
@@ -262,7 +267,7 @@ func (l *Lane) see(p *passage, v View, i int) {
 	s := v.Plates[i]
 	before := foot(p.course.last, v.Width, v.Height)
 	p.frames++
-	p.at = v.At
+	p.at, l.plateAt = v.At, v.At
 	p.course.add(s.Box, v.At)
 	now := foot(s.Box, v.Width, v.Height)
 	switch {

@@ -2,6 +2,7 @@ package track
 
 import (
 	"fmt"
+	"math"
 	"testing"
 	"time"
 
@@ -61,7 +62,11 @@ func plateAt(text string, score float64, x, y, w int) link.Plate {
 
 func (r *road) see(plates ...link.Plate) {
 	r.at += int64(frame)
-	r.take(r.lane.Frame(View{At: r.at, Width: width, Height: height, Plates: plates, Quality: make([]float64, len(plates)), Shot: counted{&r.needed}}))
+	quality := make([]float64, len(plates))
+	for i, p := range plates {
+		quality[i] = float64(p.Box.Width)
+	}
+	r.take(r.lane.Frame(View{At: r.at, Width: width, Height: height, Plates: plates, Quality: quality, Shot: counted{&r.needed}}))
 }
 
 func (r *road) empty(d time.Duration) {
@@ -154,6 +159,61 @@ func TestVotesOverCharacters(t *testing.T) {
 	}
 }
 
+// Looks that agree lift a score a little, copies of one look do not.
+func TestLooksThatAgree(t *testing.T) {
+	const text, other = "LS15EBC", "LS15E8C"
+	type seen struct {
+		text  string
+		score float64
+		n     int // frames
+		step  int // px between them, of a plate of 120 × 40
+	}
+	for what, c := range map[string]struct {
+		seen []seen
+		want float64
+	}{
+		"one frame":                       {[]seen{{text, .886, 1, 0}}, .886},
+		"two looks":                       {[]seen{{text, .886, 2, 60}}, .892},
+		"three looks":                     {[]seen{{text, .886, 3, 60}}, .898},
+		"four looks":                      {[]seen{{text, .886, 4, 60}}, .902},
+		"a hundred looks":                 {[]seen{{text, .886, 100, 60}}, .919},
+		"a car that stands":               {[]seen{{text, .886, 300, 0}}, .886},
+		"one that trembles":               {[]seen{{text, .886, 1, 0}, {text, .886, 5, 5}}, .886},
+		"one that creeps":                 {[]seen{{text, .886, 29, 5}}, .902},
+		"one look is the best":            {[]seen{{text, .7, 9, 60}, {text, .886, 1, 0}}, .914},
+		"looks that read it hardly":       {[]seen{{text, .45, 9, 60}, {text, .886, 1, 0}}, .886},
+		"far looks only":                  {[]seen{{text, .8, 100, 60}}, .855},
+		"nearly far ones":                 {[]seen{{text, .85, 100, 60}}, .893},
+		"not above what is given to an O": {[]seen{{text, .93, 100, 60}}, .94},
+		"nor less than the best":          {[]seen{{text, .985, 100, 60}}, .985},
+		"one in ten reads otherwise":      {[]seen{{text, .886, 18, 60}, {other, .886, 2, 60}}, .903},
+		"one in five":                     {[]seen{{text, .886, 16, 60}, {other, .886, 4, 60}}, .886},
+		"two in five":                     {[]seen{{text, .886, 12, 60}, {other, .886, 8, 60}}, .664},
+	} {
+		v := votes{texts: map[string]*ballot{}}
+		for _, s := range c.seen {
+			for i := range s.n {
+				p := plateAt(s.text, s.score, 100+i*s.step, 300, 120)
+				p.CharScores = []float64{s.score, 1, 1, 1, 1, 1, 1}
+				v.add(p)
+			}
+		}
+		if w, ok := v.elect(); !ok || w.text != text || math.Abs(w.score-c.want) > .0015 || len(w.plate.CharScores) != len(text) {
+			t.Errorf("%s: %s with %.4f, want %.3f", what, w.text, w.score, c.want)
+		}
+	}
+	// What frames put together and none has read is not lifted.
+	v := votes{texts: map[string]*ballot{}}
+	for i, text := range []string{"LS15EBX", "LS1YEBC", "LZ15EBC"} {
+		for k := range 4 {
+			v.add(plateAt(text, .89, 100+60*k, 100*i, 120))
+		}
+	}
+	if w, _ := v.elect(); w.text != "LS15EBC" || w.score >= .89 {
+		t.Errorf("put together: %s with %.3f", w.text, w.score)
+	}
+}
+
 // A far look is no reason to give up: what is told waits for the nearer one.
 func TestANearerLookIsWaitedFor(t *testing.T) {
 	r := newRoad(t, link.Lane{})
@@ -174,6 +234,57 @@ func TestANearerLookIsWaitedFor(t *testing.T) {
 		r.see(plateAt("京A12345", .6, 600, 300, 120))
 	}
 	expect(t, "a car that stands and is read badly", r.told(), "quick 京A12345 0", "passage 京A12345 0")
+}
+
+// The final result has the passage's best picture where it may wait for it,
+// and never keeps somebody waiting who opens by it.
+func TestTheBestPictureIsWaitedFor(t *testing.T) {
+	const may = true
+	coming := func(i int) link.Plate { // from 60 px to 218 px in two and a half seconds
+		return plateAt("京A12345", .95, 600, 100+15*i, int(60*math.Pow(1.053, float64(min(i, 25)))))
+	}
+	for what, c := range map[string]struct {
+		wait        bool
+		frames      int // then it is out of sight
+		see         func(i int) link.Plate
+		least, most int           // width of the plate in the picture
+		after       time.Duration // the early notice
+	}{
+		"a plate that grows":                   {may, 40, coming, 200, 220, 3 * time.Second},
+		"where others open by it":              {!may, 40, coming, 75, 85, 400 * time.Millisecond},
+		"a plate that leaves the picture":      {may, 12, coming, 100, 110, 1900 * time.Millisecond},
+		"a plate that stands":                  {may, 40, func(int) link.Plate { return plateAt("京A12345", .95, 600, 300, 120) }, 120, 120, time.Second},
+		"a plate that grows for half a minute": {may, 300, func(i int) link.Plate { return plateAt("京A12345", .95, 600, 100, 60+9*i/2) }, 100, 210, 3 * time.Second},
+		"another text than the early one": {may, 40, func(i int) link.Plate {
+			p := coming(i)
+			if i > 2 {
+				p.Text, p.Score = "京A12346", .97
+			}
+			return p
+		}, 75, 95, 600 * time.Millisecond},
+	} {
+		r := newRoad(t, link.Lane{SettleMS: 400, FinalMayWait: c.wait})
+		early, final := int64(0), int64(0)
+		for i := range c.frames + 20 {
+			if i < c.frames {
+				r.see(c.see(i))
+			} else {
+				r.see()
+			}
+			if early == 0 && len(r.notes) == 1 {
+				early = r.at
+			}
+			if final == 0 && len(r.notes) == 2 {
+				final = r.at
+			}
+		}
+		if len(r.told()) != 2 {
+			t.Fatalf("%s: told %q", what, r.told())
+		}
+		if w := r.notes[1].Plate.Box.Width; w < c.least || w > c.most || final-early > int64(c.after) {
+			t.Errorf("%s: a plate of %d px, %s after the early notice", what, w, time.Duration(final-early))
+		}
+	}
 }
 
 func TestUnreadableAndNoise(t *testing.T) {
@@ -219,8 +330,72 @@ func TestParkedCars(t *testing.T) {
 		r.at += int64(frame)
 		r.take(r.lane.Still(View{At: r.at, Width: width, Height: height, Shot: counted{&r.needed}}))
 	}
-	r.empty(2 * time.Second)
+	r.empty(restFor + 2*time.Second)
 	expect(t, "a car that stays a minute", r.told(), "quick 京A12345 0", "passage 京A12345 0", "lane64 京A12345 0", "lane65 京A12345 0")
+}
+
+// A vehicle that stands is the same one however often its plate is lost.
+func TestAParkedPlateThatIsLostNowAndThen(t *testing.T) {
+	const text = "京A12345"
+	stand := func(text string, score float64) link.Plate { return plateAt(text, score, 500, 300, 130) }
+	for what, c := range map[string]struct {
+		first      int // frames at the beginning
+		seen, lost int // frames, over and over
+		plate      func(i int) link.Plate
+		want       []string
+	}{
+		"an unreadable plate": {0, 70, 30, func(int) link.Plate { return stand("", 0) },
+			[]string{"lane64  0", "passage  0", "lane65  0"}},
+		"one that is soon seen for a second only": {30, 10, 30, func(i int) link.Plate { return stand("", 0) }, []string{"passage  0"}},
+		"a plate that is read": {0, 70, 30, func(int) link.Plate { return stand(text, .95) },
+			[]string{"quick 京A12345 0", "passage 京A12345 0", "lane64 京A12345 0", "lane65 京A12345 0"}},
+		"one that is read after a minute": {0, 70, 30, func(i int) link.Plate {
+			if i < 600 {
+				return stand("", 0)
+			}
+			return stand(text, .95)
+		}, []string{"lane64  0", "passage  0", "quick 京A12345 0", "passage 京A12345 0", "lane65 京A12345 0"}},
+		"one that is read now and then, and badly": {0, 70, 30, func(i int) link.Plate {
+			if i%40 == 0 {
+				return stand(fmt.Sprintf("京A%05d", 7*i), .45)
+			}
+			return stand("", 0)
+		}, []string{"lane64 京A00000 0", "passage 京A00000 0", "lane65 京A07840 0"}},
+		"another car in its place": {0, 70, 30, func(i int) link.Plate {
+			if i < 600 {
+				return stand(text, .95)
+			}
+			return stand("沪B98765", .95)
+		}, []string{"quick 京A12345 0", "passage 京A12345 0", "lane64 京A12345 0", "quick 沪B98765 0", "passage 沪B98765 0", "lane64 沪B98765 0", "lane65 京A12345 0", "lane65 沪B98765 0"}},
+	} {
+		r := newRoad(t, link.Lane{Unreadable: true, StayingMS: 5000})
+		for i := range c.first {
+			r.see(c.plate(i))
+		}
+		for i := range 1200 {
+			if i%(c.seen+c.lost) < c.seen {
+				r.see(c.plate(i))
+			} else {
+				r.see()
+			}
+		}
+		r.empty(restFor + 2*time.Second)
+		expect(t, what, r.told(), c.want...)
+	}
+}
+
+// A vehicle that stood where it does not count is told when it does.
+func TestACarThatStandsShortOfTheLine(t *testing.T) {
+	r := newRoad(t, link.Lane{TriggerLine: []link.Fraction{{X: 0, Y: .5}, {X: 1, Y: .5}}})
+	for range 30 {
+		r.see(plateAt("京A12345", .95, 600, 200, 120))
+	}
+	r.empty(2 * time.Second) // somebody walks before it
+	for i := range 40 {
+		r.see(plateAt("京A12345", .95, 600, 200+10*max(0, i-20), 120))
+	}
+	r.empty(2 * time.Second)
+	expect(t, "a car that waits short of the line", r.told(), "quick 京A12345 4", "passage 京A12345 4")
 }
 
 func TestLineLoopRegionDirection(t *testing.T) {
@@ -252,6 +427,28 @@ func TestLineLoopRegionDirection(t *testing.T) {
 		r.see(plateAt("京A12345", .95, 600, 100+30*i, 120))
 		if y := r.lane.paths[0].course.last.Top + 40; len(r.notes) > 0 && y < 330 {
 			t.Fatalf("told at %d, before the line", y)
+		}
+	}
+}
+
+// A car that creeps up to the barrier and stands there is told, however little
+// of its way was seen; one that went the other way is not.
+func TestACarThatStandsBeforeItsWayIsKnown(t *testing.T) {
+	for way, told := range map[int]bool{0: true, 10: true, 24: true, 30: true, 40: true, -30: true, -40: false} {
+		r := newRoad(t, link.Lane{Direction: link.DirectionDown})
+		stand := func(y int) { r.see(plateAt("京A12345", .95, 600, 300+y, 120)) }
+		for i := range 5 {
+			stand(way * i / 5)
+		}
+		if len(r.notes) > 0 && way < 40 {
+			t.Errorf("%d px: told on the way", way)
+		}
+		for range 600 {
+			stand(way)
+		}
+		r.empty(2 * time.Second)
+		if got := r.told(); (len(got) == 2) != told || !told && len(got) > 0 {
+			t.Errorf("%d px and then a minute: told %q", way, got)
 		}
 	}
 }

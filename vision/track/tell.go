@@ -20,7 +20,7 @@ func (l *Lane) tell(v View) []Note {
 		if p.told == 0 && !p.silent && p.at == v.At {
 			notes = append(notes, l.judge(p)...)
 		}
-		if p.told != 0 && !p.finished && v.At-p.told >= l.o.SettleMS*int64(time.Millisecond) {
+		if p.told != 0 && !p.finished && !l.waits(p, v.At) {
 			notes = append(notes, l.final(p))
 		}
 		notes = append(notes, l.conduct(p, v)...)
@@ -48,17 +48,14 @@ func (l *Lane) judge(p *passage) []Note {
 	if !sure || !p.triggered {
 		return nil
 	}
-	if want := l.o.Direction; want != 0 && p.course.direction() != want {
-		if p.course.restless || p.at-p.begin < int64(patience) {
-			return nil
-		}
+	if !l.direct(p) {
+		return nil
 	}
-	if l.known(p, w) {
-		l.silence(p)
+	if l.again(p, w) {
 		return nil
 	}
 	l.seen[w.text] = p.at
-	p.told = p.at
+	p.told, p.known, p.text = p.at, true, w.text
 	notes := []Note{l.note(p, link.EventQuick, w)}
 	if gap := l.o.TailGatingMS * int64(time.Millisecond); gap > 0 && l.last.at != 0 && p.at-l.last.at <= gap && l.last.id != p.id && l.last.text != w.text &&
 		p.course.direction() != link.DirectionUnknown && p.course.direction() == l.last.direction {
@@ -70,22 +67,91 @@ func (l *Lane) judge(p *passage) []Note {
 	return notes
 }
 
-// known reports whether the plate was told a short time ago. A reading that
-// differs in one character is held to be the same plate only where it is unsure.
-func (l *Lane) known(p *passage, w verdict) bool {
-	if _, ok := l.seen[w.text]; ok {
+// direct reports whether the vehicle comes the way that counts. One that stands
+// before its way can be told has come for the barrier.
+func (l *Lane) direct(p *passage) bool {
+	d := p.course.direction()
+	return l.o.Direction == 0 || d == l.o.Direction || d == link.DirectionUnknown && p.at-p.course.restAt >= int64(patience)
+}
+
+// How long a final result waits for a better picture at most, after the early
+// notice, and how old the best one is when no better is expected: the plate
+// stands, goes away, or has left the picture. One that comes at walking pace
+// from 20 m away is by 5 % larger, as a better picture must be, in a second.
+const (
+	longestWait = 3 * time.Second
+	growing     = time.Second
+)
+
+// waits reports whether the final result waits for a better picture. All wait
+// for SettleMS. What opens on the early notice does not mind a longer wait; it
+// ends at once where the frames have come to another text than the early
+// notice's, since the gate then decides anew.
+func (l *Lane) waits(p *passage, at int64) bool {
+	since := at - p.told
+	if since < l.o.SettleMS*int64(time.Millisecond) {
 		return true
 	}
-	if w.score < l.o.MinScore {
-		for text := range l.seen {
-			if alike(text, w.text) {
-				return true
-			}
+	if !l.o.FinalMayWait || since >= int64(longestWait) || at-p.shotAt >= int64(growing) {
+		return false
+	}
+	w, _ := p.votes.elect()
+	return w.text == p.text
+}
+
+// again silences a passage whose plate was told a short time ago.
+func (l *Lane) again(p *passage, w verdict) bool {
+	if !l.known(p, w) {
+		return false
+	}
+	p.known, p.text = true, w.text
+	l.silence(p)
+	return true
+}
+
+func (l *Lane) known(p *passage, w verdict) bool {
+	for text := range l.seen {
+		if l.same(text, w) {
+			return true
 		}
 	}
-	return slices.ContainsFunc(l.rested, func(r resting) bool {
-		return r.box.Overlap(p.course.first) > .5 && (r.text == w.text || w.score < l.o.MinScore && alike(r.text, w.text))
+	return p.known && l.inPlace(p.text, w) || slices.ContainsFunc(l.rested, func(r *passage) bool {
+		return r.known && r.course.last.Overlap(p.course.first) > sameBox && l.inPlace(r.text, w)
 	})
+}
+
+// same reports whether a reading is of the plate with the given text. One that
+// differs in one character is held to be the same plate only where it is unsure.
+func (l *Lane) same(text string, w verdict) bool {
+	return text == w.text || w.score < l.o.MinScore && alike(text, w.text)
+}
+
+// inPlace is same for a vehicle in the place where one stood with the given text:
+// an unsure reading must be quite another one.
+func (l *Lane) inPlace(text string, w verdict) bool {
+	return text == w.text || w.score < l.o.MinScore && !unlike(text, w.text)
+}
+
+// resume decides whether the passage goes on the one of the vehicle that stood
+// in its place, whose plate was out of sight for a while: it does unless it
+// reads otherwise.
+func (l *Lane) resume(p *passage) {
+	r := p.before
+	p.before = nil
+	if w, read := p.votes.elect(); r == nil || read && r.text != "" && !l.inPlace(r.text, w) {
+		return
+	}
+	if p.course.restAt == p.begin {
+		p.course.restAt = r.course.restAt
+	}
+	p.begin, p.staying, p.triggered = r.begin, r.staying, p.triggered || r.triggered
+	if r.known && p.told == 0 {
+		p.known = true
+		if r.text != "" {
+			p.text = r.text
+		}
+	}
+	l.rested = slices.DeleteFunc(l.rested, func(o *passage) bool { return o == r })
 }
 
 func (l *Lane) silence(p *passage) {
@@ -133,7 +199,7 @@ func (l *Lane) final(p *passage) Note {
 	}
 	n := l.note(p, link.EventPassage, w)
 	n.Shot, n.ShotAt = p.shot, p.shotAt
-	p.shot, p.finished, p.given = nil, true, true
+	p.shot, p.finished, p.given, p.known, p.text = nil, true, true, true, w.text
 	return n
 }
 
@@ -146,8 +212,8 @@ const (
 // end gives what remains to be told of a vehicle that is out of sight.
 func (l *Lane) end(p *passage) []Note {
 	var notes []Note
+	l.resume(p)
 	w, read := p.votes.elect()
-	direct := l.o.Direction == 0 || p.course.direction() == l.o.Direction
 	if !p.finished {
 		var sum float64
 		for _, b := range p.votes.texts {
@@ -156,13 +222,10 @@ func (l *Lane) end(p *passage) []Note {
 		switch {
 		case p.told != 0:
 			notes = append(notes, l.final(p))
-		case !p.triggered || !direct:
+		case !p.triggered || !l.direct(p) || p.known:
 			l.silence(p)
+		case read && sum >= leastSum && l.again(p, w):
 		case read && sum >= leastSum:
-			if l.known(p, w) {
-				l.silence(p)
-				break
-			}
 			notes = append(notes, l.final(p))
 		case l.o.Unreadable && p.frames >= leastUnreadable:
 			p.votes = votes{}
@@ -171,21 +234,29 @@ func (l *Lane) end(p *passage) []Note {
 			l.silence(p)
 		}
 	}
-	if w.text != "" && p.at-p.course.restAt >= int64(patience) {
-		l.rested = append(l.rested, resting{p.course.last, w.text, p.at})
-	}
-	happened := func(code int) {
-		n := l.note(p, link.EventLane, w)
-		n.LaneEvent = code
-		notes = append(notes, n)
-	}
-	if p.staying {
-		happened(link.LaneStayingEnded)
+	if stood := p.at-p.course.restAt >= int64(patience); stood {
+		l.rested = append(l.rested, p)
+	} else {
+		notes = append(notes, l.left(p)...)
 	}
 	if l.o.Passing && p.given && p.course.direction() != link.DirectionUnknown {
-		happened(link.LanePassing)
+		n := l.note(p, link.EventLane, w)
+		n.LaneEvent = link.LanePassing
+		notes = append(notes, n)
 	}
 	return notes
+}
+
+// left gives the end of staying of a vehicle that is gone.
+func (l *Lane) left(p *passage) []Note {
+	if !p.staying {
+		return nil
+	}
+	p.staying = false
+	w, _ := p.votes.elect()
+	n := l.note(p, link.EventLane, w)
+	n.LaneEvent = link.LaneStayingEnded
+	return []Note{n}
 }
 
 // conduct tells of staying and turning.
@@ -205,7 +276,10 @@ func (l *Lane) conduct(p *passage, v View) []Note {
 		}
 		notes = append(notes, n)
 	}
-	if after := l.o.StayingMS * int64(time.Millisecond); after > 0 && !p.staying && v.At-p.begin >= after {
+	if p.before != nil && v.At-p.begin >= int64(patience) {
+		l.resume(p)
+	}
+	if after := l.o.StayingMS * int64(time.Millisecond); after > 0 && !p.staying && p.before == nil && v.At-p.begin >= after {
 		p.staying = true
 		happened(link.LaneStaying)
 	}

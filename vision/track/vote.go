@@ -1,6 +1,8 @@
 package track
 
 import (
+	"math"
+
 	"gatehouse/vision/link"
 )
 
@@ -17,6 +19,7 @@ type votes struct {
 type ballot struct {
 	sum, best float64
 	frames    int
+	looks     []link.Box // of frames that read it and are no near-copies of each other
 	plate     link.Plate // of the frame with the best score
 	chars     []float64  // per character, the sum of score × character score
 }
@@ -41,9 +44,65 @@ func (v *votes) add(p link.Plate) {
 	}
 	b.sum += p.Score
 	b.frames++
+	b.look(p)
 	if p.Score > b.best {
 		b.best, b.plate = p.Score, p
 	}
+}
+
+// What makes a frame another look at a plate: it reads the text rather rightly
+// than wrongly, and the plate is this many sizes away from where it was in each
+// look before. Frames of a plate that stands have the same angle, light and
+// dirt, so that all of them together are one look, however long it stands.
+const (
+	ratherRight = 0.5
+	anotherLook = 0.5
+	maxLooks    = 16
+)
+
+func (b *ballot) look(p link.Plate) {
+	if p.Score < ratherRight || len(b.looks) >= maxLooks {
+		return
+	}
+	for _, o := range b.looks {
+		if apart(o, p.Box)+growth*math.Abs(math.Log(size(o)/size(p.Box))) < anotherLook {
+			return
+		}
+	}
+	b.looks = append(b.looks, p.Box)
+}
+
+// How far looks that agree lift a score. Chosen by reasoning, since a confident
+// wrong reading opens a barrier:
+//
+// Of the wrong readings, the part lasting comes from what every look has in
+// common (a worn or unusual character, a habit of the reader) and is repeated by
+// all of them. The rest comes from the moment (blur, glare, the angle), and the
+// next look, not much unlike the last one, repeats it with the probability
+// repeats. After n looks that agree, lasting + (1-lasting) × repeats^(n-1) of
+// the wrong readings are left, so the odds of being right have grown by the
+// inverse. That is 0.18 in log-odds for four looks and never more than 0.41:
+// 0.886 becomes 0.902 after four, and nothing below 0.857 becomes 0.9.
+//
+// No score is lifted above liftedMost, the most that vision/plate gives a number
+// whose O could be a 0: this no number of looks can tell.
+const (
+	lasting    = 2. / 3
+	repeats    = 0.8
+	liftedMost = 0.94
+)
+
+// lifted is the score of a text that some looks have read with the best of
+// their scores, share of all votes being for it: the lift goes down to nothing
+// as the share goes from 1 to agreement, and below that the score goes down too.
+func lifted(best float64, looks int, share float64) float64 {
+	score := best
+	if best > 0 && best < liftedMost && looks > 1 {
+		left := lasting + (1-lasting)*math.Pow(repeats, float64(looks-1))
+		odds := best / (1 - best) * math.Pow(left, -max(0, share-agreement)/(1-agreement))
+		score = max(best, min(liftedMost, math.Floor(1000*odds/(1+odds))/1000))
+	}
+	return score * min(1, share/agreement)
 }
 
 func (v *votes) dropWeakest() {
@@ -97,7 +156,7 @@ func (v *votes) elect() (verdict, bool) {
 			out.lead = min(out.lead, b.sum-o.sum)
 		}
 	}
-	out.score = b.best * min(1, out.share/agreement)
+	out.score = lifted(b.best, len(b.looks), out.share)
 	return out, true
 }
 
@@ -170,6 +229,18 @@ func differ(a, b rune) int {
 		return 0
 	}
 	return 1
+}
+
+// unlike reports whether no more than half of two texts' characters agree.
+func unlike(a, b string) bool {
+	x, y := []rune(a), []rune(b)
+	agree := 0
+	for i, j := range align(x, y) {
+		if j >= 0 && x[i] == y[j] {
+			agree++
+		}
+	}
+	return agree*2 <= max(len(x), len(y))
 }
 
 // alike reports whether two texts differ by one edit at most.

@@ -17,7 +17,7 @@ import (
 // passageRow is one line of passages --json.
 type passageRow struct {
 	Begin       float64    `json:"begin"` // s from the start of the film
-	End         float64    `json:"end"`
+	End         float64    `json:"end"`   // of its last frame until it was told
 	At          float64    `json:"picture_at"`
 	Event       string     `json:"event"`
 	LaneEvent   int        `json:"lane_event,omitempty"`
@@ -75,8 +75,7 @@ func passages(args []string, out io.Writer) error {
 		return usageError{errors.New("passages takes a video or a directory; a live camera is the agent's")}
 	}
 	s := link.Settings{Plates: true, SamePlateMS: same.Milliseconds(), MinPlateScore: *least, PictureBytes: 1 << 20, CropBytes: 1 << 18,
-		Lane: link.Lane{MinPlateWidth: .02, Sensitivity: 50, SettleMS: time.Hour.Milliseconds(), // a film's passages are told at their end
-			Unreadable: true}}
+		Lane: link.Lane{MinPlateWidth: .02, Sensitivity: 50, SettleMS: 400, FinalMayWait: true, Unreadable: true}} // as on a board
 	if *laneFile != "" {
 		if err := readLane(*laneFile, &s.Lane); err != nil {
 			return err
@@ -148,7 +147,7 @@ func (v *film) run() error {
 		switch {
 		case errors.Is(err, io.EOF):
 			s.Drop()
-			if err := v.tell(v.watch.lane.End()); err != nil {
+			if err := v.tell(v.watch.end()); err != nil {
 				return err
 			}
 			return v.sum(damaged)

@@ -230,7 +230,7 @@ func (w *worker) next(skip int) error {
 	case err == nil:
 	case errors.Is(err, io.EOF):
 		w.done.Store(true)
-		return w.tell(w.watch.lane.End(), nil)
+		return w.tell(w.watch.end(), nil)
 	case errors.Is(err, camera.ErrNoFrame):
 		return w.missed(err)
 	case errors.Is(err, camera.ErrStuck): // the agent starts this process again

@@ -56,13 +56,24 @@ func newWatch(s link.Settings, e *eyes) *watch {
 		w.gate = motion.NewGate(s.Lane.Region, max(1, s.Lane.Sensitivity))
 	}
 	if s.Lane.NoPlate {
-		w.vehicles = track.NewVehicles(same)
+		w.vehicles = track.NewVehicles(s.Lane, same)
 	}
 	return w
 }
 
+// end gives what is to be told when no more frames come.
+func (w *watch) end() []track.Note {
+	notes := w.lane.End()
+	if w.vehicles != nil {
+		if n, ok := w.vehicles.End(w.lane.Busy); ok {
+			notes = append(notes, n)
+		}
+	}
+	return notes
+}
+
 func (w *watch) close() {
-	for _, n := range w.lane.End() {
+	for _, n := range w.end() {
 		drop(n)
 	}
 	if w.gate != nil {

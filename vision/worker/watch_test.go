@@ -7,6 +7,7 @@ import (
 	"gocv.io/x/gocv"
 
 	"gatehouse/vision/link"
+	"gatehouse/vision/motion"
 	"gatehouse/vision/track"
 )
 
@@ -73,5 +74,37 @@ func TestFacesBesideTheLane(t *testing.T) {
 		if people != c.people {
 			t.Errorf("%s: %d people", what, people)
 		}
+	}
+}
+
+// A vehicle without plate that still moves when the film ends is told, and a
+// watch that is closed keeps no picture of it.
+func TestTheLastVehicleWithoutPlate(t *testing.T) {
+	var shots pool
+	defer shots.close()
+	drive := func() *watch {
+		w := newWatch(link.Settings{Lane: link.Lane{NoPlate: true}}, nil)
+		for i := range 20 {
+			s := shots.take()
+			s.at = int64(i+1) * 100e6
+			x := .03 * float64(i)
+			w.activity = motion.Activity{Blob: [4]float64{x, .3, x + .3, .6}, BlobShare: .15}
+			if notes := w.notes(track.View{At: s.at, Width: 1280, Height: 720, Shot: s}, false); len(notes) > 0 {
+				t.Fatalf("told on the way: %+v", notes)
+			}
+			s.Drop()
+		}
+		return w
+	}
+	w := drive()
+	notes := w.end()
+	if len(notes) != 1 || notes[0].Shot == nil || notes[0].Direction != link.DirectionRight {
+		t.Fatalf("%+v", notes)
+	}
+	drop(notes[0])
+	w.close()
+	drive().close()
+	if shots.out != 0 {
+		t.Errorf("%d pictures are kept", shots.out)
 	}
 }
