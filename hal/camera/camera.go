@@ -86,7 +86,7 @@ type Options struct {
 	Width     int           // of V4L2; 0: the camera's
 	Height    int           // of V4L2; 0: the camera's
 	Exposure  int           // of V4L2, in 100 µs; 0: automatic
-	FrameAge  time.Duration // frames of a live source that are older are dropped; 0: none is
+	FrameAge  time.Duration // frames of a live source that are older when they are to be taken are dropped; 0: none is
 	Stall     time.Duration // a live source that gives no frame for so long is opened again; 0: 10 s
 }
 
