@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -33,11 +32,7 @@ type seen struct {
 }
 
 func (s *seen) fail(err error) {
-	s.Error = err.Error()
-	var known *errcode.Error
-	if errors.As(err, &known) {
-		s.ErrorCode = known.Code
-	}
+	s.Error, s.ErrorCode = err.Error(), codeOf(err)
 }
 
 // detect looks at picture files one by one; a file that cannot be read is

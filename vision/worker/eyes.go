@@ -138,6 +138,15 @@ func coded(code errcode.Code, err error) error {
 	return &errcode.Error{Code: code, Detail: err.Error(), Err: err}
 }
 
+// codeOf is the code of the first error that has one, 0 where none has.
+func codeOf(err error) errcode.Code {
+	var known *errcode.Error
+	if errors.As(err, &known) {
+		return known.Code
+	}
+	return 0
+}
+
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // maxPicture is the largest picture file that is read.
