@@ -27,7 +27,7 @@ type seen struct {
 	Faces  []link.Face        `json:"faces"`
 	MS     map[string]float64 `json:"ms"`
 	Error  string             `json:"error,omitempty"`
-	// ErrorCode is the error table's: 1110, 4001, 3001, and with --need 4002 and 3002; 0 where it has none.
+	// ErrorCode is the error table's: 3006, 1110, 4001, 3001, with --draw 3005, and with --need 4002 and 3002; 0 where it has none.
 	ErrorCode errcode.Code `json:"error_code,omitempty"`
 }
 
@@ -111,7 +111,7 @@ func (e *eyes) file(path string, features bool, draw string) seen {
 	s.MS["total"] = ms(time.Since(begin))
 	if draw != "" {
 		if err := drawn(picture, s, filepath.Join(draw, drawnName(path))); err != nil {
-			s.fail(err)
+			s.fail(coded(errcode.SaveImageFailed, err))
 		}
 	}
 	return s

@@ -135,14 +135,34 @@ func TestDetectGoesOnAfterDamage(t *testing.T) {
 		t.Errorf("exit code %d: %v", code(err), err)
 	}
 	dec := json.NewDecoder(&out)
-	for i := range 6 {
+	for i, code := range []errcode.Code{errcode.ImageDecodeFailed, errcode.ImageDecodeFailed, errcode.ImageDecodeFailed, errcode.ViewImageFailed, errcode.ViewImageFailed, 0} {
 		var got seen
 		if err := dec.Decode(&got); err != nil {
 			t.Fatal(err)
 		}
-		if (got.Error == "") != (i == 5) {
+		if (got.Error == "") != (i == 5) || got.ErrorCode != code {
 			t.Errorf("%d: %+v", i, got)
 		}
+	}
+}
+
+// A drawn picture that cannot be stored is told, with what was seen.
+func TestDrawnPictureThatCannotBeSaved(t *testing.T) {
+	needModels(t)
+	dir := t.TempDir()
+	car := filepath.Join(dir, "car.jpg")
+	if err := scenes[0].write(car, 1); err != nil {
+		t.Fatal(err)
+	}
+	drawn := filepath.Join(dir, "drawn")
+	if err := os.MkdirAll(filepath.Join(drawn, drawnName(car)), 0o700); err != nil { // where the file should be
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err := command([]string{"detect", "--json", "--draw", drawn, car}, &out)
+	var got seen
+	if jsonErr := json.Unmarshal(out.Bytes(), &got); jsonErr != nil || code(err) != 1 || got.ErrorCode != errcode.SaveImageFailed || len(got.Plates) != 1 {
+		t.Errorf("%v, %+v", err, got)
 	}
 }
 
@@ -173,6 +193,7 @@ func TestCompareTellsCodesAndQuality(t *testing.T) {
 		{[]string{"--strict", turned, ann}, errcode.FaceFeatureFailed, ""},
 		{[]string{ann, nobody}, errcode.FaceNotDetected, ""},
 		{[]string{text, ann}, errcode.ImageDecodeFailed, ""},
+		{[]string{ann, filepath.Join(dir, "none.jpg")}, errcode.ViewImageFailed, ""},
 	} {
 		var out bytes.Buffer
 		err := command(append([]string{"compare", "--json"}, c.args...), &out)
