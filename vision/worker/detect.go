@@ -44,6 +44,7 @@ func detect(args []string, out io.Writer) error {
 	need := f.String("need", "", "plate or face: a picture without one is an error (4002, 3002)")
 	draw := f.String("draw", "", "write the pictures with the results drawn into this directory")
 	dir := f.String("models", "", "model directory (default: found by itself)")
+	reading := readingFlags(f)
 	files, err := parse(f, args, 1, -1)
 	if err != nil {
 		return err
@@ -51,7 +52,7 @@ func detect(args []string, out io.Writer) error {
 	if *need != "" && *need != "plate" && *need != "face" {
 		return usageError{fmt.Errorf("--need is plate or face, not %q", *need)}
 	}
-	e, err := openEyes(*dir)
+	e, err := openEyesWith(*dir, reading())
 	if err != nil {
 		return err
 	}
