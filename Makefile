@@ -50,6 +50,14 @@ test: build models ## run all tests, the race detector on for the pure Go part
 	@echo "test: pure Go packages, with the race detector"
 	@CGO_ENABLED=1 $(GO) test -race -timeout 15m $$($(pure_go))
 	@$(if $(VISION),echo "test: packages with OpenCV"; $(OPENCV) $(GO) test -tags=customenv -timeout 15m $$($(with_gocv)))
+	@$(TRAINING)
+
+# Training is no part of the boards' build; its tests run where there is what
+# they need (vision/plate/train/reader.md), in the first Python or Debian's.
+TRAINING = cd vision/plate/train && for p in python3 /usr/bin/python3; do \
+		PYTHONDONTWRITEBYTECODE=1 $$p -c 'import glyphs, onnx, torch; glyphs.Faces()' 2>/dev/null || continue; \
+		echo "test: the training code, in Python"; PYTHONDONTWRITEBYTECODE=1 $$p -m unittest -q; exit; \
+	done; echo "test: the training code is left out: no Python here has PyTorch, OpenCV, ONNX, Pillow and the typefaces (vision/plate/train/reader.md)"
 
 bench: build models ## run the benchmarks of the hot paths, and of the backends where make backends has been run
 	@$(if $(SETUP),$(GO) run ./vision/models/setup --dir $(MODELS) --bench)
