@@ -50,11 +50,20 @@ test: build models ## run all tests, the race detector on for the pure Go part
 	@echo "test: pure Go packages, with the race detector"
 	@CGO_ENABLED=1 $(GO) test -race -timeout 15m $$($(pure_go))
 	@$(if $(VISION),echo "test: packages with OpenCV"; $(OPENCV) $(GO) test -tags=customenv -timeout 15m $$($(with_gocv)))
+	@$(TRAINING)
 
-bench: build models ## run the benchmarks of the hot paths
+# Training is no part of the boards' build; its tests run where there is what
+# they need (vision/plate/train/reader.md), in the first Python or Debian's.
+TRAINING = cd vision/plate/train && for p in python3 /usr/bin/python3; do \
+		PYTHONDONTWRITEBYTECODE=1 $$p -c 'import glyphs, onnx, torch; glyphs.Faces()' 2>/dev/null || continue; \
+		echo "test: the training code, in Python"; PYTHONDONTWRITEBYTECODE=1 $$p -m unittest -q; exit; \
+	done; echo "test: the training code is left out: no Python here has PyTorch, OpenCV, ONNX, Pillow and the typefaces (vision/plate/train/reader.md)"
+
+bench: build models ## run the benchmarks of the hot paths, and of the backends where make backends has been run
 	@$(if $(SETUP),$(GO) run ./vision/models/setup --dir $(MODELS) --bench)
 	@$(GO) test -run '^$$' -bench . -benchmem $$($(pure_go)) | grep -v '^ok\|no test files\|^PASS'
 	@$(if $(VISION),$(OPENCV) $(GO) test -tags=customenv -run '^$$' -bench . -benchmem $$($(with_gocv)) | grep -v '^ok\|no test files\|^PASS')
+	@$(if $(wildcard $(ORT)),$(BACKENDS),echo "bench: ONNX Runtime is not here to compare with; make backends fetches it")
 
 ORT := $(MODELS)/libonnxruntime.so.1
 $(ORT):
@@ -64,8 +73,9 @@ $(ORT):
 		echo "92ba8e44d31b80a34f5e805076a044122c3be1fffe0d88ed790de7267b0b2682  $$dir/package/bin/napi-v6/linux/x64/libonnxruntime.so.1" | sha256sum --check --quiet && \
 		cp "$$dir"/package/bin/napi-v6/linux/x64/libonnxruntime.so.1 $(ORT).part && mv $(ORT).part $(ORT)
 
+BACKENDS = ONNXRUNTIME=$(abspath $(ORT)) $(OPENCV) $(GO) test -tags=customenv,onnxruntime -run '^$$' -bench Backends ./vision/nn | grep -v '^ok\|^PASS'
 backends: build models $(ORT) ## compare each net in OpenCV with ONNX Runtime (x86-64; fetches its library)
-	@ONNXRUNTIME=$(abspath $(ORT)) $(OPENCV) $(GO) test -tags=customenv,onnxruntime -run '^$$' -bench Backends ./vision/nn | grep -v '^ok\|^PASS'
+	@$(BACKENDS)
 
 soak: build models ## half an hour with a camera that misbehaves (SHORT=1: a minute and a half; SOAK_CAMERA=rtsp)
 	@SOAK="$(if $(SHORT),600 frames 90s,20000 frames 30m)" $(OPENCV) $(GO) test -tags=customenv -count=1 -timeout 3h -v -run '^TestSoak$$' ./vision/worker | awk '/^(ok|PASS|=== |--- PASS)/ {next} /^(FAIL|--- FAIL|panic:)/ {bad=1} {print} END {exit bad}'

@@ -49,6 +49,7 @@ func doctor(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		{"models / 模型", func() (string, error) { return checkModels(c) }},
 		{"vision / 识别进程", func() (string, error) { return checkVision(ctx, c, s, agentErr == nil) }},
 		{"camera / 相机", func() (string, error) { return checkCamera(c.Camera.Source) }},
+		{"faces / 人脸", func() (string, error) { return checkFaces(ctx, o, s, agentErr == nil) }},
 		{"barrier / 道闸", func() (string, error) { return checkBarrier(c.Barrier) }},
 		{"ports / 端口", func() (string, error) { return checkPorts(c.Ports, s, agentErr == nil) }},
 		{"clock / 时钟", func() (string, error) {
@@ -176,6 +177,17 @@ func checkVision(ctx context.Context, c configs.Config, s board.Status, running 
 		return "", fmt.Errorf("the agent cannot keep it running: %s", s.Vision.Reason)
 	}
 	return strings.TrimSpace(string(text)), nil
+}
+
+func checkFaces(ctx context.Context, o options, s board.Status, running bool) (string, error) {
+	if !running {
+		return "not known while the agent does not run", nil
+	}
+	text, err := crowded(ctx, o, s.Faces)
+	if text != "" {
+		err = warn("%s", text)
+	}
+	return fmt.Sprintf("%d people", s.Faces), err
 }
 
 func checkCamera(source string) (string, error) {

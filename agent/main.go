@@ -347,8 +347,12 @@ func face(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		if err := board.Ask(ctx, o.state, "POST", "/faces", in, nil); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(out, "%s is enrolled / 已录入\n", o.args[1])
-		return err
+		fmt.Fprintf(out, "%s is enrolled / 已录入\n", o.args[1])
+		var s board.Status
+		if board.Ask(ctx, o.state, "GET", "/status", nil, &s) == nil {
+			tellCrowded(ctx, o, s.Faces, out)
+		}
+		return nil
 	case len(o.args) == 2 && o.args[0] == "remove":
 		if err := board.Ask(ctx, o.state, "DELETE", "/faces?name="+url.QueryEscape(o.args[1]), nil, nil); err != nil {
 			return err
@@ -372,9 +376,24 @@ func face(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		if len(people) == 0 && !o.json {
 			fmt.Fprintln(out, "nobody is enrolled / 未录入人脸")
 		}
+		if !o.json {
+			tellCrowded(ctx, o, len(people), out)
+		}
 		return nil
 	}
 	return errors.New("face takes add NAME FILE…, list or remove NAME; see gatehouse --help")
+}
+
+// crowded says what so many people cost by the config in force; empty: little.
+func crowded(ctx context.Context, o options, people int) (string, error) {
+	s, err := settled(ctx, o)
+	return faces.Crowded(s.Config.Faces.FalseAccept, people), err
+}
+
+func tellCrowded(ctx context.Context, o options, people int, out io.Writer) {
+	if text, err := crowded(ctx, o, people); err == nil && text != "" {
+		fmt.Fprintln(out, "!", text)
+	}
 }
 
 func show(ctx context.Context, o options, _ io.Reader, out io.Writer) error {

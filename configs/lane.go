@@ -55,14 +55,14 @@ type Capture struct {
 	// Transport is RTSP's.
 	Transport string `json:"transport" doc:"transport of an RTSP camera" enum:"tcp|udp" restart:"vision"`
 	// Format is a V4L2 camera's.
-	Format string `json:"format" doc:"pixel format of a V4L2 camera; empty: the camera's own" enum:"|MJPG|YUYV|NV12|H264|GREY" restart:"vision"`
+	Format string `json:"format" doc:"pixel format of a V4L2 camera; empty: the camera's own" enum:"|MJPG|YUYV|NV12|GREY" restart:"vision"`
 	// Width and Height are a V4L2 camera's.
 	Width  int `json:"width" doc:"width asked of a V4L2 camera; 0: its own" unit:"px" min:"0" max:"8192" restart:"vision"`
 	Height int `json:"height" doc:"height asked of a V4L2 camera; 0: its own" unit:"px" min:"0" max:"8192" restart:"vision"`
 	// Exposure is a V4L2 camera's.
 	Exposure int `json:"exposure" doc:"exposure time of a V4L2 camera; 0: automatic" unit:"100 µs" min:"0" max:"10000" restart:"vision"`
-	// FrameAge is how old a frame may be.
-	FrameAge Duration `json:"frame_age" doc:"a live camera's frame that has waited longer is dropped" unit:"duration" min:"50ms" max:"10s" restart:"vision"`
+	// FrameAge is how old a frame may be. What it has waited on its way is known of RTSP only, whose frames have a clock.
+	FrameAge Duration `json:"frame_age" doc:"a live camera's frame that has waited longer to be looked at, or with RTSP on its way, is dropped" unit:"duration" min:"50ms" max:"10s" restart:"vision"`
 	// DayNight is a program for lamps and filters.
 	DayNight string `json:"day_night" doc:"path of a program that is called with the argument day or night when the light changes; empty: none" restart:"vision" pushed:"no"`
 }

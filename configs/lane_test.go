@@ -16,6 +16,7 @@ func TestLaneAndCaptureAreChecked(t *testing.T) {
 		`{"lane":{"timed":"1ms"}}`:                                          "/lane/timed",
 		`{"capture":{"transport":"ipx"}}`:                                   "/capture/transport",
 		`{"capture":{"frame_age":"1ms"}}`:                                   "/capture/frame_age",
+		`{"capture":{"format":"H264"}}`:                                     "/capture/format", // OpenCV decodes none from a V4L2 device
 		`{"lane":{"trigger_line":[{"x":0,"y":0},{"x":1,"y":1}],
 			"loop":[{"x":0,"y":0},{"x":1,"y":0},{"x":0,"y":1}]}}`: "/lane/loop",
 	} {

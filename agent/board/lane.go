@@ -10,20 +10,15 @@ import (
 	"gatehouse/vision/link"
 )
 
-var directions = map[string]int{"left": link.DirectionLeft, "right": link.DirectionRight, "up": link.DirectionUp, "down": link.DirectionDown}
-
 // visionSettings is what the config says to the vision process.
 func visionSettings(c configs.Config) link.Settings {
-	l := c.Lane
+	lane := link.LaneOf(c.Lane)
+	lane.FinalMayWait = finalMayWait(c)
 	return link.Settings{Camera: c.Camera.Source, FPS: c.Camera.FPS, Loop: c.Camera.Loop, StallMS: time.Duration(c.Camera.StallTimeout).Milliseconds(),
 		Models: c.Vision.Models, Plates: c.Vision.Plates, Faces: c.Vision.Faces, Liveness: c.Faces.Liveness, SamePlateMS: time.Duration(c.Gate.SamePlate).Milliseconds(),
 		PictureBytes: 64 << 10, CropBytes: 16 << 10, MinPlateScore: c.Gate.MinPlateScore,
 		Reading: link.Reading{Regions: c.Plates.Regions, Templates: c.Plates.Templates, Reader: c.Plates.Reader},
-		Lane: link.Lane{Region: fractions(l.Region), TriggerLine: fractions(l.TriggerLine), Loop: fractions(l.Loop),
-			Direction: directions[l.Direction], MinPlateWidth: l.MinPlateWidth, Sensitivity: l.Sensitivity,
-			SettleMS: time.Duration(l.Settle).Milliseconds(), FinalMayWait: finalMayWait(c), StayingMS: time.Duration(l.Staying).Milliseconds(),
-			TailGatingMS: time.Duration(l.TailGating).Milliseconds(), UTurn: l.UTurn, Passing: l.Passing,
-			NoPlate: l.NoPlate, Unreadable: l.Unreadable, NoVideo: !l.Video, TimedMS: time.Duration(l.Timed).Milliseconds()},
+		Lane:    lane,
 		Capture: link.Capture{Transport: c.Capture.Transport, Format: c.Capture.Format, Width: c.Capture.Width, Height: c.Capture.Height,
 			Exposure: c.Capture.Exposure, FrameAgeMS: time.Duration(c.Capture.FrameAge).Milliseconds(), DayNight: c.Capture.DayNight}}
 }
@@ -34,14 +29,6 @@ func visionSettings(c configs.Config) link.Settings {
 // are told final results only, and so is a broker's without early_result.
 func finalMayWait(c configs.Config) bool {
 	return len(c.Push.Servers) == 0 && c.Port8131.Listen == "" && (c.MQTT.Broker == "" || c.Lane.EarlyResult)
-}
-
-func fractions(points []configs.LanePoint) []link.Fraction {
-	var out []link.Fraction
-	for _, p := range points {
-		out = append(out, link.Fraction{X: p.X, Y: p.Y})
-	}
-	return out
 }
 
 // nameQuick is the vendor's early result (vendor-mqtt.md, 4.2).

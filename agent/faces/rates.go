@@ -3,6 +3,7 @@ package faces
 import (
 	"bufio"
 	_ "embed"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -16,8 +17,9 @@ import (
 //go:embed rates.tsv
 var ratesTSV string
 
-// rate is how often two pictures of different people are at least so similar.
-type rate struct{ falseAccept, similarity float64 }
+// rate is how often two pictures of different people are at least so similar,
+// and how often two of the same one are.
+type rate struct{ falseAccept, similarity, trueAccept float64 }
 
 // rates are the rows of rates.tsv, the most frequent first.
 var rates = sync.OnceValue(func() []rate {
@@ -35,16 +37,17 @@ func parseRates(text string) (list []rate, err error) {
 		if strings.HasPrefix(columns[0], "#") || columns[0] == "false_accept" {
 			continue
 		}
-		if len(columns) < 2 {
+		if len(columns) < 3 {
 			return nil, fmt.Errorf("line %d has too few columns", n)
 		}
 		f, err1 := strconv.ParseFloat(columns[0], 64)
 		s, err2 := strconv.ParseFloat(columns[1], 64)
+		same, err3 := strconv.ParseFloat(columns[2], 64)
 		last := len(list) - 1
-		if err1 != nil || err2 != nil || !(f > 0 && f < 1) || !(s >= -1 && s <= 1) || last >= 0 && (f >= list[last].falseAccept || s < list[last].similarity) {
+		if errors.Join(err1, err2, err3) != nil || !(f > 0 && f < 1) || !(s >= -1 && s <= 1) || !(same >= 0 && same <= 1) || last >= 0 && (f >= list[last].falseAccept || s < list[last].similarity) {
 			return nil, fmt.Errorf("line %d is no rate, or not in order", n)
 		}
-		list = append(list, rate{f, s})
+		list = append(list, rate{f, s, same})
 	}
 	if len(list) < 2 {
 		return nil, fmt.Errorf("there are %d rates", len(list))
@@ -57,6 +60,12 @@ func parseRates(text string) (list []rate, err error) {
 // most the probability falseAccept (0–1). It grows with the library: n people
 // are n chances to be taken for somebody.
 func Similarity(falseAccept float64, enrolled int) float64 {
+	return at(falseAccept, enrolled).similarity
+}
+
+// at is the row of the table for a library of so many people; between two rows
+// of the table similarities grow with the logarithm of the rate.
+func at(falseAccept float64, enrolled int) rate {
 	list := rates()
 	each := falseAccept / float64(max(1, enrolled))
 	for i, r := range list {
@@ -64,12 +73,26 @@ func Similarity(falseAccept float64, enrolled int) float64 {
 			continue
 		}
 		if i == 0 {
-			return r.similarity
+			return r
 		}
-		// Between two rows the similarity grows with the logarithm.
 		before := list[i-1]
 		t := math.Log(before.falseAccept/each) / math.Log(before.falseAccept/r.falseAccept)
-		return before.similarity + t*(r.similarity-before.similarity)
+		return rate{each, before.similarity + t*(r.similarity-before.similarity), before.trueAccept + t*(r.trueAccept-before.trueAccept)}
 	}
-	return list[len(list)-1].similarity
+	return list[len(list)-1]
+}
+
+// crowded is the similarity from which on a quarter of the right people and
+// more are refused.
+const crowded = 0.6
+
+// Crowded says what a library of so many people costs and what to do about it;
+// it is empty where it costs little.
+func Crowded(falseAccept float64, enrolled int) string {
+	r := at(falseAccept, enrolled)
+	if r.similarity <= crowded {
+		return ""
+	}
+	return fmt.Sprintf("with %d people enrolled and /faces/false_accept at %g a face must be %.2f alike, which about %.0f %% of the right people are at a look; enrol fewer people, or take the risk of a larger /faces/false_accept",
+		enrolled, falseAccept, r.similarity, 100*r.trueAccept)
 }

@@ -2,6 +2,7 @@ package faces
 
 import (
 	"math"
+	"strings"
 	"testing"
 )
 
@@ -28,9 +29,30 @@ func TestSimilarityOfRates(t *testing.T) {
 	}
 }
 
+// Whom so many people make it hard to pass is told.
+func TestCrowded(t *testing.T) {
+	for _, n := range []int{0, 1, 100, 1000} {
+		if text := Crowded(.01, n); text != "" {
+			t.Errorf("%d people: %s", n, text)
+		}
+	}
+	// 0.01 for 50,000 people is 2e-7 for each: between 1e-6 (0.713, 0.424) and 1e-7 (0.829, 0.194).
+	if text := Crowded(.01, 50_000); !strings.Contains(text, "50000 people") || !strings.Contains(text, "0.79 alike") || !strings.Contains(text, " 26 %") || !strings.Contains(text, "/faces/false_accept") {
+		t.Error(text)
+	}
+	if text := Crowded(.1, 5000); text != "" { // the way out
+		t.Error(text)
+	}
+	for _, r := range rates() {
+		if got := at(r.falseAccept, 1); math.Abs(got.trueAccept-r.trueAccept) > 1e-9 {
+			t.Errorf("at %g: %g of the right people, in the table %g", r.falseAccept, got.trueAccept, r.trueAccept)
+		}
+	}
+}
+
 func FuzzParseRates(f *testing.F) {
 	f.Add(ratesTSV)
-	f.Add("1e-1\t0.1\n1e-2\t0.2\n")
+	f.Add("1e-1\t0.1\t0.9\n1e-2\t0.2\t0.8\n")
 	f.Fuzz(func(t *testing.T, text string) {
 		list, err := parseRates(text)
 		if err == nil && len(list) < 2 {

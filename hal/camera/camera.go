@@ -62,7 +62,7 @@ var ErrNoFrame = errors.New("the camera has no new frame")
 // pictureTypes are the suffixes of what is taken for a picture.
 var pictureTypes = []string{".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
 
-var device = regexp.MustCompile(`^/dev/video([0-9]+)$`)
+var deviceName = regexp.MustCompile(`^/dev/video([0-9]+)$`)
 
 // ErrStuck means that too many reads hang; only the process's end frees them.
 var ErrStuck = errors.New("reading the camera hangs again and again")
@@ -86,7 +86,7 @@ type Options struct {
 	Width     int           // of V4L2; 0: the camera's
 	Height    int           // of V4L2; 0: the camera's
 	Exposure  int           // of V4L2, in 100 µs; 0: automatic
-	FrameAge  time.Duration // frames of a live source that are older are dropped; 0: none is
+	FrameAge  time.Duration // frames of a live source that are older when they are to be taken are dropped; 0: none is
 	Stall     time.Duration // a live source that gives no frame for so long is opened again; 0: 10 s
 }
 
@@ -109,12 +109,12 @@ func Open(source string, o Options) (Camera, error) {
 		}
 		return nil, fmt.Errorf("cannot open the camera: %s:// is none of rtsp://, rtsps://, http:// and https://", scheme)
 	}
-	if n := device.FindStringSubmatch(source); n != nil {
+	if n := deviceName.FindStringSubmatch(source); n != nil {
 		number, err := strconv.Atoi(n[1])
 		if err != nil {
 			return nil, fmt.Errorf("cannot open the camera: %w", err)
 		}
-		return startLive(v4l2(source, number, o), o), nil
+		return startLive(v4l2(source, number, o, device), o), nil
 	}
 	info, err := os.Stat(source)
 	if err != nil {
@@ -134,7 +134,9 @@ func Open(source string, o Options) (Camera, error) {
 }
 
 // IsLive reports whether a source's frames come by themselves.
-func IsLive(source string) bool { return strings.Contains(source, "://") || device.MatchString(source) }
+func IsLive(source string) bool {
+	return strings.Contains(source, "://") || deviceName.MatchString(source)
+}
 
 func isPicture(name string) bool {
 	return slices.Contains(pictureTypes, strings.ToLower(filepath.Ext(name)))

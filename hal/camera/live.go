@@ -302,8 +302,8 @@ func (l *live) Next(m *gocv.Mat) (Frame, error) {
 	}
 }
 
-// take gives the newest frame, once. Decoding is left to here, so that a frame
-// that nobody takes is not decoded.
+// take gives the newest frame, once, unless it has waited too long. Decoding is
+// left to here, so that a frame that nobody takes is not decoded.
 func (l *live) take(m *gocv.Mat) (frame Frame, ok bool, err error) {
 	l.mu.Lock()
 	if l.at == 0 {
@@ -312,7 +312,14 @@ func (l *live) take(m *gocv.Mat) (frame Frame, ok bool, err error) {
 	}
 	frame.MonoNS = l.at
 	l.at = 0
-	l.stats.LagNS = Monotonic() - frame.MonoNS
+	old := Monotonic() - frame.MonoNS
+	if l.o.FrameAge > 0 && old > int64(l.o.FrameAge) {
+		l.stats.Late++
+		l.stats.Dropped++
+		l.mu.Unlock()
+		return Frame{}, false, nil
+	}
+	l.stats.LagNS = old
 	if len(l.newest.jpeg) == 0 {
 		l.newest.mat, *m = *m, l.newest.mat
 		l.mu.Unlock()

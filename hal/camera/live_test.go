@@ -178,6 +178,33 @@ func TestOldFramesAreDropped(t *testing.T) {
 	}
 }
 
+// A frame that has waited too long is not shown, even if no newer one comes.
+func TestFramesThatWaitedAreDropped(t *testing.T) {
+	fake := cameratest.New(func(n int) []byte { return coloured(16, 16, n) }, 50)
+	s := fake.HTTP()
+	defer s.Close()
+	defer s.CloseClientConnections()
+	c, err := Open(s.URL, Options{Stall: time.Minute, FrameAge: 300 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	m := gocv.NewMat()
+	defer m.Close() //nolint:errcheck // a Mat's Close always returns nil
+	await(t, c, &m, "the first frame", whichever)
+	came := c.Stats().Frames
+	for end := time.Now().Add(time.Minute); c.Stats().Frames == came && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+	fake.Behave(cameratest.Stalls)
+	time.Sleep(time.Second)
+	if f, err := c.Next(&m); !errors.Is(err, ErrNoFrame) || c.Stats().Late != 1 {
+		t.Errorf("%v, %d ms old, %+v", err, (Monotonic()-f.MonoNS)/1e6, c.Stats())
+	}
+	fake.Behave(cameratest.Fine)
+	await(t, c, &m, "a frame after the stall", whichever)
+}
+
 // hanging is a feed whose reads hang until they are let go.
 type hanging struct{ release chan struct{} }
 

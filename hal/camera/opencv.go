@@ -5,16 +5,30 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"sync"
 	"time"
 
 	"gocv.io/x/gocv"
 )
 
+// capture is what is used of a gocv.VideoCapture; a test has one of its own.
+type capture interface {
+	Set(gocv.VideoCaptureProperties, float64)
+	Get(gocv.VideoCaptureProperties) float64
+	ToCodec(fourCC string) float64
+	Grab(skip int)
+	Read(*gocv.Mat) bool
+	Close() error
+}
+
+var _ capture = (*gocv.VideoCapture)(nil)
+
 // opencv is a source that OpenCV reads: RTSP through FFmpeg, or V4L2.
 type opencv struct {
-	in    *gocv.VideoCapture
+	in    capture
 	timed bool // it has a clock of its own
+	red   bool // it gives red and blue in each other's place
 }
 
 // environment is what OpenCV reads when it opens an address. Who has set it
@@ -65,14 +79,19 @@ func stream(source string, o Options) opener {
 	}
 }
 
+// device opens a V4L2 device by its number.
+func device(number int) (capture, error) {
+	return gocv.VideoCaptureDeviceWithAPI(number, gocv.VideoCaptureV4L2)
+}
+
 // v4l2 opens a device. What it does not take of the options, it does not take:
 // cameras differ, and a picture in another size is better than none.
-func v4l2(path string, number int, o Options) opener {
+func v4l2(path string, number int, o Options, device func(int) (capture, error)) opener {
 	return func(context.Context) (feed, error) {
 		if _, err := os.Stat(path); err != nil {
 			return nil, fmt.Errorf("%s is not there", path)
 		}
-		in, err := gocv.VideoCaptureDeviceWithAPI(number, gocv.VideoCaptureV4L2)
+		in, err := device(number)
 		if err != nil {
 			return nil, errNotOpened
 		}
@@ -91,9 +110,13 @@ func v4l2(path string, number int, o Options) opener {
 		} else {
 			in.Set(gocv.VideoCaptureAutoExposure, automatic)
 		}
-		return &opencv{in: in}, nil
+		return &opencv{in: in, red: swapsRed && in.Get(gocv.VideoCaptureFOURCC) == in.ToCodec("NV12")}, nil
 	}
 }
+
+// swapsRed: OpenCV before 4.11 makes RGB of a V4L2 device's NV12
+// (opencv/opencv#26081); Debian 12 and Ubuntu 24.04 have 4.6.
+var swapsRed = strings.HasPrefix(gocv.OpenCVVersion(), "4.6.")
 
 func (c *opencv) next(b *buffer, needed bool) error {
 	if !needed {
@@ -110,6 +133,9 @@ func (c *opencv) next(b *buffer, needed bool) error {
 	}
 	if b.mat.Empty() || b.mat.Cols() > MaxSide || b.mat.Rows() > MaxSide || b.mat.Type() != gocv.MatTypeCV8UC3 {
 		return errGarbage
+	}
+	if c.red {
+		gocv.CvtColor(b.mat, &b.mat, gocv.ColorBGRToRGB)
 	}
 	b.full = true
 	return nil

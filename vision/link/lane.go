@@ -1,5 +1,11 @@
 package link
 
+import (
+	"time"
+
+	"gatehouse/configs"
+)
+
 // Events of a Result.
 const (
 	EventPassage = "passage" // the one final result of a vehicle or a face
@@ -75,6 +81,24 @@ type Lane struct {
 	Unreadable    bool       `json:"unreadable,omitempty"` // plates that cannot be read are told
 	NoVideo       bool       `json:"no_video,omitempty"`   // only triggers are answered
 	TimedMS       int64      `json:"timed_ms,omitempty"`   // a look every so often; 0: none
+}
+
+var directions = map[string]int{"left": DirectionLeft, "right": DirectionRight, "up": DirectionUp, "down": DirectionDown}
+
+// LaneOf is what a board's config says of the lane.
+func LaneOf(c configs.Lane) Lane {
+	return Lane{Region: fractions(c.Region), TriggerLine: fractions(c.TriggerLine), Loop: fractions(c.Loop),
+		Direction: directions[c.Direction], MinPlateWidth: c.MinPlateWidth, Sensitivity: c.Sensitivity,
+		SettleMS: time.Duration(c.Settle).Milliseconds(), StayingMS: time.Duration(c.Staying).Milliseconds(),
+		TailGatingMS: time.Duration(c.TailGating).Milliseconds(), UTurn: c.UTurn, Passing: c.Passing,
+		NoPlate: c.NoPlate, Unreadable: c.Unreadable, NoVideo: !c.Video, TimedMS: time.Duration(c.Timed).Milliseconds()}
+}
+
+func fractions(points []configs.LanePoint) (out []Fraction) {
+	for _, p := range points {
+		out = append(out, Fraction{X: p.X, Y: p.Y})
+	}
+	return out
 }
 
 // Capture is how a camera is opened.

@@ -44,14 +44,19 @@ func BenchmarkBackends(b *testing.B) {
 			continue
 		}
 		name := filepath.Base(file)
-		b.Run(name+"/opencv", func(b *testing.B) { inOpenCV(b, file, in[0].Dimensions) })
+		var ours float64 // ms
+		b.Run(name+"/opencv", func(b *testing.B) { ours = inOpenCV(b, file, in[0].Dimensions) })
 		for _, threads := range []int{1, 2} {
-			b.Run(fmt.Sprintf("%s/onnxruntime-%d", name, threads), func(b *testing.B) { inONNXRuntime(b, file, in[0], out, threads) })
+			b.Run(fmt.Sprintf("%s/onnxruntime-%d", name, threads), func(b *testing.B) {
+				if theirs := inONNXRuntime(b, file, in[0], out, threads); ours > 0 {
+					b.ReportMetric(theirs/ours, "times-ours")
+				}
+			})
 		}
 	}
 }
 
-func inOpenCV(b *testing.B, file string, dims ort.Shape) {
+func inOpenCV(b *testing.B, file string, dims ort.Shape) (p50 float64) {
 	net := gocv.ReadNetFromONNX(file)
 	if net.Empty() {
 		b.Skip("OpenCV does not load it")
@@ -63,7 +68,7 @@ func inOpenCV(b *testing.B, file string, dims ort.Shape) {
 	}
 	picture := gocv.NewMatWithSizeFromScalar(gocv.NewScalar(90, 120, 60, 0), int(dims[2]), int(dims[3]), kind)
 	defer picture.Close() //nolint:errcheck // always nil
-	timed(b, func() {
+	return timed(b, func() {
 		blob := gocv.BlobFromImage(picture, 1./127.5, image.Pt(int(dims[3]), int(dims[2])), gocv.NewScalar(127.5, 127.5, 127.5, 0), false, false)
 		net.SetInput(blob, "")
 		_ = blob.Close()
@@ -72,7 +77,7 @@ func inOpenCV(b *testing.B, file string, dims ort.Shape) {
 	})
 }
 
-func inONNXRuntime(b *testing.B, file string, in ort.InputOutputInfo, out []ort.InputOutputInfo, threads int) {
+func inONNXRuntime(b *testing.B, file string, in ort.InputOutputInfo, out []ort.InputOutputInfo, threads int) (p50 float64) {
 	options, err := ort.NewSessionOptions()
 	if err != nil {
 		b.Fatal(err)
@@ -95,7 +100,7 @@ func inONNXRuntime(b *testing.B, file string, in ort.InputOutputInfo, out []ort.
 		b.Fatal(err)
 	}
 	defer input.Destroy() //nolint:errcheck // the benchmark ends
-	timed(b, func() {
+	return timed(b, func() {
 		results := make([]ort.Value, len(out))
 		if err := session.Run([]ort.Value{input}, results); err != nil {
 			b.Fatal(err)
@@ -106,8 +111,9 @@ func inONNXRuntime(b *testing.B, file string, in ort.InputOutputInfo, out []ort.
 	})
 }
 
-// timed reports the median and the 95th percentile beside the mean.
-func timed(b *testing.B, once func()) {
+// timed reports the median and the 95th percentile in ms beside the mean, and
+// gives the median.
+func timed(b *testing.B, once func()) (p50 float64) {
 	once()
 	var took []time.Duration
 	for b.Loop() {
@@ -116,6 +122,8 @@ func timed(b *testing.B, once func()) {
 		took = append(took, time.Since(begin))
 	}
 	slices.SortFunc(took, cmp.Compare)
-	b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")
+	p50 = float64(took[len(took)/2].Microseconds()) / 1000
+	b.ReportMetric(p50, "p50-ms")
 	b.ReportMetric(float64(took[len(took)*95/100].Microseconds())/1000, "p95-ms")
+	return p50
 }

@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"gocv.io/x/gocv"
 
@@ -70,7 +71,18 @@ func newEngines(dir string, o Options) (all [engines]*engine, err error) {
 		}
 		all[ppocr] = e
 	}
-	return all, nil
+	return all, spelt(all, o.Regions)
+}
+
+// spelt is an error where a region is named whose letters no reader knows: its
+// numbers would be missed without a word.
+func spelt(all [engines]*engine, regions []string) error {
+	for _, name := range regions {
+		if !slices.ContainsFunc(all[:], func(e *engine) bool { return e != nil && !slices.Contains(e.decoder.Unspelt(), name) }) {
+			return fmt.Errorf("%w: no plate of the region %q can be read: the reader does not know its letters", ErrOption, name)
+		}
+	}
+	return nil
 }
 
 // templates are those that come with the program and the option's own, and the

@@ -8,7 +8,7 @@ import (
 	"gatehouse/vision/nn"
 )
 
-// The small recogniser of our own: plain convolutions, 400 thousand parameters,
+// The small recogniser of our own: plain convolutions, 441 thousand parameters,
 // trained for number plates alone (train/reader.md). It takes the same cut of a
 // plate as PP-OCR's and answers in the same form, a row of probabilities per
 // step from left to right: the blank, one per line of its key file, a space.

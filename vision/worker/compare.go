@@ -10,15 +10,20 @@ import (
 	"path/filepath"
 	"strings"
 
+	"gatehouse/sync/errcode"
 	"gatehouse/vision/face"
+	"gatehouse/vision/link"
 )
 
 // compared is one line of compare --json.
 type compared struct {
 	A          string   `json:"a"`
 	B          string   `json:"b"`
-	Similarity *float64 `json:"similarity"` // null where no face is found
+	Similarity *float64 `json:"similarity"`     // null where there is an error
+	Poor       []string `json:"poor,omitempty"` // faces that the agent would not compare, and why
 	Error      string   `json:"error,omitempty"`
+	// ErrorCode is the error table's: 1110, 3001, 3002, 3003, 3006.
+	ErrorCode errcode.Code `json:"error_code,omitempty"`
 }
 
 // compare tells how alike the main faces of two pictures are.
@@ -26,6 +31,7 @@ func compare(args []string, out io.Writer) error {
 	f := newFlags("compare", "A B | --pairs FILE", fmt.Sprintf("Cosine similarity of the main faces of two pictures; the same person from %.2f on.", face.Threshold))
 	asJSON := f.Bool("json", false, "one JSON object per line and pair")
 	list := f.String("pairs", "", "tab-separated file with the pairs in its first two columns; names are relative to it")
+	strict := f.Bool("strict", false, "a face that the agent would not compare (small, turned, blurred, …) is an error (3003)")
 	dir := f.String("models", "", "model directory (default: found by itself)")
 	files, err := parse(f, args, 0, 2)
 	if err != nil {
@@ -52,8 +58,18 @@ func compare(args []string, out io.Writer) error {
 	for _, p := range pairs {
 		c := compared{A: p[0], B: p[1]}
 		a, b := e.mainFeature(p[0], *list, known), e.mainFeature(p[1], *list, known)
-		if err := errors.Join(a.err, b.err); err != nil {
-			c.Error = strings.ReplaceAll(err.Error(), "\n", "; ")
+		err := errors.Join(a.err, b.err)
+		for _, x := range []answer{a, b} {
+			switch {
+			case x.poor == "":
+			case *strict:
+				err = errors.Join(err, errcode.New(errcode.FaceFeatureFailed, x.poor))
+			default:
+				c.Poor = append(c.Poor, x.poor)
+			}
+		}
+		if err != nil {
+			c.Error, c.ErrorCode = strings.ReplaceAll(err.Error(), "\n", "; "), codeOf(err)
 			if first == nil {
 				first = errors.New(c.Error)
 			}
@@ -69,7 +85,7 @@ func compare(args []string, out io.Writer) error {
 		}
 		text := "no value: " + c.Error
 		if c.Similarity != nil {
-			text = fmt.Sprintf("%.4f", *c.Similarity)
+			text = strings.Join(append([]string{fmt.Sprintf("%.4f", *c.Similarity)}, c.Poor...), "\t")
 		}
 		_, _ = fmt.Fprintf(out, "%s\t%s\t%s\n", c.A, c.B, text)
 	}
@@ -82,10 +98,9 @@ func compare(args []string, out io.Writer) error {
 // answer is a picture's main face, or why there is none.
 type answer struct {
 	feature []float32
+	poor    string // why the agent would not compare it; empty: it would
 	err     error
 }
-
-var errNoFace = errors.New("no face is found")
 
 func (e *eyes) mainFeature(name, list string, known map[string]answer) answer {
 	path := name
@@ -98,30 +113,38 @@ func (e *eyes) mainFeature(name, list string, known map[string]answer) answer {
 	if a, ok := known[path]; ok {
 		return a
 	}
+	var quality link.FaceQuality
 	a := answer{}
-	a.feature, a.err = e.featureOf(path)
-	if a.err != nil {
+	quality, a.feature, a.err = e.featureOf(path)
+	switch {
+	case a.err != nil:
 		a.err = fmt.Errorf("%s: %w", name, a.err)
+	case !quality.Usable():
+		a.poor = name + ": the face is " + quality.Why
 	}
 	known[path] = a
 	return a
 }
 
-// featureOf is the feature of the main face of a picture file.
-func (e *eyes) featureOf(path string) ([]float32, error) {
+// featureOf is the feature of the main face of a picture file, of any quality.
+func (e *eyes) featureOf(path string) (quality link.FaceQuality, feature []float32, err error) {
 	picture, err := load(path)
 	if err != nil {
-		return nil, err
+		return quality, nil, err
 	}
 	defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
 	faces, err := e.faces.Find(picture)
 	if err != nil {
-		return nil, err
+		return quality, nil, coded(errcode.FaceDetectFailed, err)
 	}
 	if len(faces) == 0 {
-		return nil, errNoFace
+		return quality, nil, errcode.New(errcode.FaceNotDetected, "")
 	}
-	return e.faces.Feature(picture, faces[0].Box)
+	quality, feature, err = e.faces.Describe(picture, faces[0].Box, true)
+	if err != nil {
+		return quality, nil, coded(errcode.FaceFeatureFailed, err)
+	}
+	return quality, feature, nil
 }
 
 // readPairs reads the first two columns; a header line is left out.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"encoding/json"
-	"errors"
 	"fmt"
 	"image"
 	"image/color"
@@ -28,16 +27,12 @@ type seen struct {
 	Faces  []link.Face        `json:"faces"`
 	MS     map[string]float64 `json:"ms"`
 	Error  string             `json:"error,omitempty"`
-	// ErrorCode is the error table's: 1110, 4001, 3001, and with --need 4002 and 3002; 0 where it has none.
+	// ErrorCode is the error table's: 3006, 1110, 4001, 3001, with --draw 3005, and with --need 4002 and 3002; 0 where it has none.
 	ErrorCode errcode.Code `json:"error_code,omitempty"`
 }
 
 func (s *seen) fail(err error) {
-	s.Error = err.Error()
-	var known *errcode.Error
-	if errors.As(err, &known) {
-		s.ErrorCode = known.Code
-	}
+	s.Error, s.ErrorCode = err.Error(), codeOf(err)
 }
 
 // detect looks at picture files one by one; a file that cannot be read is
@@ -49,6 +44,7 @@ func detect(args []string, out io.Writer) error {
 	need := f.String("need", "", "plate or face: a picture without one is an error (4002, 3002)")
 	draw := f.String("draw", "", "write the pictures with the results drawn into this directory")
 	dir := f.String("models", "", "model directory (default: found by itself)")
+	reading := readingFlags(f)
 	files, err := parse(f, args, 1, -1)
 	if err != nil {
 		return err
@@ -56,7 +52,7 @@ func detect(args []string, out io.Writer) error {
 	if *need != "" && *need != "plate" && *need != "face" {
 		return usageError{fmt.Errorf("--need is plate or face, not %q", *need)}
 	}
-	e, err := openEyes(*dir)
+	e, err := openEyesWith(*dir, reading())
 	if err != nil {
 		return err
 	}
@@ -116,7 +112,7 @@ func (e *eyes) file(path string, features bool, draw string) seen {
 	s.MS["total"] = ms(time.Since(begin))
 	if draw != "" {
 		if err := drawn(picture, s, filepath.Join(draw, drawnName(path))); err != nil {
-			s.fail(err)
+			s.fail(coded(errcode.SaveImageFailed, err))
 		}
 	}
 	return s

@@ -3,6 +3,7 @@ package main
 import (
 	"cmp"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"maps"
@@ -33,10 +34,7 @@ func evaluate(args []string, out io.Writer) error {
 	most := f.Int("most", 0, "at most so many pictures of a kind (0: all)")
 	dir := f.String("models", "", "model directory (default: found by itself)")
 	onlyPlates := f.Bool("plates", false, "only pictures of plates and of nothing, and no faces in them")
-	var reading plate.Options
-	f.StringVar(&reading.Readers, "reader", plate.DefaultReader, "who reads: small (our own), pp (PP-OCR) or both")
-	regions := f.String("regions", "", "whose numbers are read, with commas between: cn, a country (gb), a group (eu), * (default cn,*)")
-	f.StringVar(&reading.Templates, "templates", "", "file of further number templates")
+	reading := readingFlags(f)
 	where, err := parse(f, args, 1, 1)
 	if err != nil {
 		return err
@@ -45,8 +43,7 @@ func evaluate(args []string, out io.Writer) error {
 	if err != nil {
 		return err
 	}
-	reading.Regions = listed(*regions)
-	e, err := openEyesWith(*dir, reading)
+	e, err := openEyesWith(*dir, reading())
 	if err != nil {
 		return err
 	}
@@ -83,12 +80,19 @@ func evaluate(args []string, out io.Writer) error {
 	return nil
 }
 
-// listed are the parts of a list with commas.
-func listed(s string) []string {
-	if s == "" {
-		return nil
+// readingFlags are the flags that say how plates are read; what they say is
+// known once they are parsed.
+func readingFlags(f *flag.FlagSet) func() plate.Options {
+	var o plate.Options
+	f.StringVar(&o.Readers, "reader", plate.DefaultReader, "who reads: small (our own), pp (PP-OCR) or both")
+	f.StringVar(&o.Templates, "templates", "", "file of further number templates")
+	regions := f.String("regions", "", "whose numbers are read, with commas between: cn, a country (gb), a group (eu), * (default cn,*)")
+	return func() plate.Options {
+		if *regions != "" {
+			o.Regions = strings.Split(*regions, ",")
+		}
+		return o
 	}
-	return strings.Split(s, ",")
 }
 
 type evaluation struct {

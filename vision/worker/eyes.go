@@ -138,30 +138,44 @@ func coded(code errcode.Code, err error) error {
 	return &errcode.Error{Code: code, Detail: err.Error(), Err: err}
 }
 
+// codeOf is the code of the first error that has one, 0 where none has.
+func codeOf(err error) errcode.Code {
+	var known *errcode.Error
+	if errors.As(err, &known) {
+		return known.Code
+	}
+	return 0
+}
+
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
 // maxPicture is the largest picture file that is read.
 const maxPicture = 64 << 20
 
-// load reads a picture file as H×W×3 BGR.
+// load reads a picture file as H×W×3 BGR: 3006 where there is no such file or
+// it cannot be read, 1110 where it is no picture.
 func load(path string) (gocv.Mat, error) {
-	info, err := os.Stat(path)
+	b, err := readPicture(path)
 	if err != nil {
-		return gocv.Mat{}, err
-	}
-	if info.IsDir() {
-		return gocv.Mat{}, errors.New("this is a directory; name the picture files")
-	}
-	if info.Size() > maxPicture {
-		return gocv.Mat{}, fmt.Errorf("the file has %d MiB, more than %d", info.Size()>>20, maxPicture>>20)
-	}
-	b, err := os.ReadFile(path)
-	if err != nil {
-		return gocv.Mat{}, err
+		return gocv.Mat{}, coded(errcode.ViewImageFailed, err)
 	}
 	picture, err := camera.Decode(b)
 	if err != nil {
 		return picture, coded(errcode.ImageDecodeFailed, err)
 	}
 	return picture, nil
+}
+
+func readPicture(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if info.IsDir() {
+		return nil, errors.New("this is a directory; name the picture files")
+	}
+	if info.Size() > maxPicture {
+		return nil, fmt.Errorf("the file has %d MiB, more than %d", info.Size()>>20, maxPicture>>20)
+	}
+	return os.ReadFile(path)
 }

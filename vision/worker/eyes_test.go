@@ -12,19 +12,22 @@ import (
 	"gatehouse/vision/track"
 )
 
-// A misspelt region is told and does not make the gate blind.
+// A region that is misspelt, or whose letters no reader knows, is told and does
+// not make the gate blind.
 func TestWrongRegionIsToldAndReadWithout(t *testing.T) {
-	var faults []link.Fault
-	e, err := openEyesAsSet(link.Settings{Models: modelDir, Reading: link.Reading{Regions: []string{"atlantis"}}}, func(m link.Message) error {
-		faults = append(faults, *m.Fault)
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer e.close()
-	if len(faults) != 1 || faults[0].Code != int(errcode.ParamsError) || !strings.Contains(faults[0].Message, "atlantis") {
-		t.Errorf("%+v", faults)
+	for _, region := range []string{"atlantis", "th"} {
+		var faults []link.Fault
+		e, err := openEyesAsSet(link.Settings{Models: modelDir, Reading: link.Reading{Regions: []string{"cn", region}}}, func(m link.Message) error {
+			faults = append(faults, *m.Fault)
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.close()
+		if len(faults) != 1 || faults[0].Code != int(errcode.ParamsError) || !strings.Contains(faults[0].Message, `"`+region+`"`) {
+			t.Errorf("%+v", faults)
+		}
 	}
 }
 

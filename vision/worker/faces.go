@@ -121,7 +121,7 @@ func (e *eyes) people(rows []row) (all []person) {
 		if r.kind == "face_count" {
 			continue
 		}
-		feature, err := e.featureOf(r.path)
+		_, feature, err := e.featureOf(r.path)
 		if err != nil {
 			fmt.Fprintf(os.Stderr, "faces: %s is left out: %v\n", r.path, err)
 			continue

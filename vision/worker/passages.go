@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"gatehouse/configs"
 	"gatehouse/hal/camera"
 	"gatehouse/vision/link"
 	"gatehouse/vision/track"
@@ -59,11 +60,12 @@ func passages(args []string, out io.Writer) error {
 	dir := f.String("out", "", "write each passage's picture and plate into this directory")
 	fps := f.Float64("fps", 0, "frames a second that are looked at (video: at most its own, default 15; directory: of its pictures)")
 	models := f.String("models", "", "model directory (default: found by itself)")
-	laneFile := f.String("lane", "", "JSON file with the lane's settings as the vision process gets them (region, trigger_line, …)")
+	laneFile := f.String("lane", "", "a board's config file, or its lane section alone (region, trigger_line, direction, …); the passages are then told as that board tells them")
 	events := f.Bool("events", false, "list staying, U-turns and the like too")
 	noPlate := f.Bool("no-plate", false, "list vehicles without plate too")
 	same := f.Duration("same", 10*time.Second, "how long the same plate is not listed again")
 	least := f.Float64("min-score", 0.9, "the score that the gate asks for")
+	reading := readingFlags(f)
 	from, err := parse(f, args, 1, 1)
 	if err != nil {
 		return err
@@ -77,7 +79,7 @@ func passages(args []string, out io.Writer) error {
 	s := link.Settings{Plates: true, SamePlateMS: same.Milliseconds(), MinPlateScore: *least, PictureBytes: 1 << 20, CropBytes: 1 << 18,
 		Lane: link.Lane{MinPlateWidth: .02, Sensitivity: 50, SettleMS: 400, FinalMayWait: true, Unreadable: true}} // as on a board
 	if *laneFile != "" {
-		if err := readLane(*laneFile, &s.Lane); err != nil {
+		if s.Lane, err = readLane(*laneFile); err != nil {
 			return err
 		}
 	}
@@ -96,7 +98,7 @@ func passages(args []string, out io.Writer) error {
 			return fmt.Errorf("cannot make the directory of --out: %w", err)
 		}
 	}
-	e, err := openEyes(*models)
+	e, err := openEyesWith(*models, reading())
 	if err != nil {
 		return err
 	}
@@ -112,15 +114,21 @@ func passages(args []string, out io.Writer) error {
 	return v.run()
 }
 
-func readLane(path string, l *link.Lane) error {
+// readLane reads the lane of a board's config.
+func readLane(path string) (link.Lane, error) {
 	b, err := os.ReadFile(path)
 	if err != nil {
-		return fmt.Errorf("cannot read the lane: %w", err)
+		return link.Lane{}, fmt.Errorf("cannot read the lane: %w", err)
 	}
-	if err := json.Unmarshal(b, l); err != nil {
-		return fmt.Errorf("cannot read the lane: %s: %w", path, err)
+	var whole struct{ Lane json.RawMessage }
+	if json.Unmarshal(b, &whole) == nil && whole.Lane == nil {
+		b = fmt.Appendf(nil, `{"lane": %s}`, b)
 	}
-	return nil
+	c, err := configs.Parse(b)
+	if err != nil {
+		return link.Lane{}, fmt.Errorf("cannot read the lane: %s: %w", path, err)
+	}
+	return link.LaneOf(c.Lane), nil
 }
 
 func (v *film) run() error {
@@ -198,11 +206,11 @@ func (v *film) look(s *shot) error {
 	return err
 }
 
-// alone takes a picture for a passage of each plate in it.
+// alone takes a picture for a passage of each plate in it, as the board does.
 func (v *film) alone(s *shot) error {
 	v.looked++
 	begin := time.Now()
-	saw, err := v.watch.eyes.look(s.picture, wanted{plates: true})
+	saw, err := v.watch.eyes.look(s.picture, wanted{plates: true, far: true})
 	if err != nil {
 		return err
 	}

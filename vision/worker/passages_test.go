@@ -4,10 +4,13 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"image"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"gocv.io/x/gocv"
 )
 
 // drive renders a car that comes to the gate, and one behind it.
@@ -74,11 +77,46 @@ func TestPassagesOfPictures(t *testing.T) {
 		t.Errorf("%d of 14 pictures give a passage of their own", len(alone))
 	}
 	lane := filepath.Join(out, "lane.json")
-	if err := os.WriteFile(lane, []byte(`{"direction":3}`), 0o600); err != nil {
+	for text, want := range map[string]int{
+		`{"direction": "up", "settle": "400ms"}`:                          0, // only cars that go
+		`{"direction": "down"}`:                                           2,
+		`{"gate": {"min_plate_score": 0.8}, "lane": {"direction": "up"}}`: 0,
+	} {
+		if err := os.WriteFile(lane, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if rows = list(t, "--fps", "5", "--lane", lane, dir); len(rows) != want {
+			t.Errorf("with the lane %s: %+v", text, rows)
+		}
+	}
+	for _, r := range list(t, "--fps", "5", "--regions", "gb", "--reader", "small", dir) {
+		if r.Plate != "" {
+			t.Errorf("where only British plates are read: %+v", r)
+		}
+	}
+}
+
+// A picture that stands alone is looked at as the board looks at stills: a
+// small plate beside a near one is found too.
+func TestPassagesOfASinglePictureSeeFar(t *testing.T) {
+	needModels(t)
+	m, err := scenes[0].draw(1)
+	if err != nil {
 		t.Fatal(err)
 	}
-	if rows = list(t, "--fps", "5", "--lane", lane, dir); len(rows) != 0 {
-		t.Errorf("cars that come pass where only those that go count: %+v", rows)
+	defer m.Close() //nolint:errcheck // a Mat's Close always returns nil
+	both := gocv.NewMat()
+	defer both.Close() //nolint:errcheck // as above
+	gocv.Resize(m, &both, image.Pt(2560, 1440), 0, 0, gocv.InterpolationLinear)
+	corner := both.Region(image.Rect(20, 20, 520, 301))
+	defer corner.Close() //nolint:errcheck // as above
+	gocv.Resize(m, &corner, image.Pt(500, 281), 0, 0, gocv.InterpolationArea)
+	file := filepath.Join(t.TempDir(), "both.png")
+	if !gocv.IMWrite(file, both) {
+		t.Fatal("the picture cannot be written")
+	}
+	if rows := list(t, file); len(rows) != 2 {
+		t.Errorf("%+v", rows)
 	}
 }
 
@@ -101,6 +139,7 @@ func TestPassagesTellsWhatIsWrong(t *testing.T) {
 		dir:                        "no picture",
 		"--fps -1 " + dir:          "--fps",
 		"--lane " + lane + " x":    "lane.json",
+		"--regions th " + dir:      "th",
 		"rtsp://camera.invalid/x":  "live",
 		filepath.Join(dir, "none"): "no such file",
 	} {

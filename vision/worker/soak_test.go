@@ -18,6 +18,8 @@ import (
 	"gatehouse/vision/link"
 )
 
+const soakFPS = 15
+
 // TestSoak runs the vision process against a camera that misbehaves, for as
 // long as SOAK says ("20000 frames 30m"), over the transport of SOAK_CAMERA
 // (http or rtsp). It prints what make soak is asked for: memory, lag, frames,
@@ -38,7 +40,7 @@ func TestSoak(t *testing.T) {
 		t.Fatal(err)
 	}
 	r := newRoadside(t)
-	fake := cameratest.New(r.picture, 15)
+	fake := cameratest.New(r.picture, soakFPS)
 	var address string
 	if os.Getenv("SOAK_CAMERA") == "rtsp" {
 		s, err := fake.RTSP()
@@ -54,7 +56,7 @@ func TestSoak(t *testing.T) {
 		address = s.URL
 	}
 	s := settings(address)
-	s.FPS, s.StallMS = 15, 3000
+	s.FPS, s.StallMS = soakFPS, 3000
 	s.Capture.FrameAgeMS = 1000
 	s.Lane = link.Lane{Sensitivity: 50, SettleMS: 400, MinPlateWidth: .02, Unreadable: true}
 	v := startSoak(t, s)
@@ -328,5 +330,48 @@ func (o *observer) report(fake *cameratest.Camera) {
 	}
 	if len(o.rss) >= 600 && last > second*1.01 {
 		o.t.Errorf("memory has grown by %.2f %%", 100*(last/second-1))
+	}
+	for what, v := range map[string][]float64{"made to arrived": o.lag, "arrived to taken": o.taken} {
+		if second, last, grown := lagGrown(v, soakFPS); grown {
+			o.t.Errorf("lag has grown, frame %s: p95 %.0f ms in the second tenth, %.0f ms in the last", what, second, last)
+		}
+	}
+}
+
+// lagGrown compares the p95 of a lag in the last tenth of a run with that in the
+// second one, in ms. It has grown where it is three times as long and more than
+// the time of a frame: what is less is no lag. Less than 20 values in a tenth
+// tell nothing.
+func lagGrown(lag []float64, fps float64) (second, last float64, grown bool) {
+	tenth := len(lag) / 10
+	if tenth < 20 {
+		return 0, 0, false
+	}
+	_, second = quantiles(lag[tenth : 2*tenth])
+	_, last = quantiles(lag[len(lag)-tenth:])
+	return second, last, last > 3*second && last > 1000/fps
+}
+
+func TestLagThatGrowsIsTold(t *testing.T) {
+	lag := func(at func(i int) float64) (v []float64) {
+		for i := range 1000 {
+			v = append(v, at(i))
+		}
+		return v
+	}
+	for name, c := range map[string]struct {
+		lag  []float64
+		want bool
+	}{
+		"a machine that is slow all the time":    {lag(func(i int) float64 { return 900 + float64(i%7) }), false},
+		"a slow start":                           {lag(func(i int) float64 { return 5000 / float64(i+1) }), false},
+		"a little more of next to nothing":       {lag(func(i int) float64 { return 1 + float64(i)/50 }), false},
+		"a few frames that come late":            {lag(func(i int) float64 { return 10 + float64(i/999)*500 }), false},
+		"a queue that grows":                     {lag(func(i int) float64 { return 20 + float64(i) }), true},
+		"a queue that grows, in a run too short": {lag(func(i int) float64 { return 20 + float64(i) })[:150], false},
+	} {
+		if second, last, grown := lagGrown(c.lag, 15); grown != c.want {
+			t.Errorf("%s: grown %v, from %.0f to %.0f ms", name, grown, second, last)
+		}
 	}
 }

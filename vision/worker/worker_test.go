@@ -15,6 +15,7 @@ import (
 
 	"go.uber.org/goleak"
 
+	"gatehouse/sync/errcode"
 	"gatehouse/vision/face"
 	"gatehouse/vision/link"
 	"gatehouse/vision/models"
@@ -134,13 +135,77 @@ func TestDetectGoesOnAfterDamage(t *testing.T) {
 		t.Errorf("exit code %d: %v", code(err), err)
 	}
 	dec := json.NewDecoder(&out)
-	for i := range 6 {
+	for i, code := range []errcode.Code{errcode.ImageDecodeFailed, errcode.ImageDecodeFailed, errcode.ImageDecodeFailed, errcode.ViewImageFailed, errcode.ViewImageFailed, 0} {
 		var got seen
 		if err := dec.Decode(&got); err != nil {
 			t.Fatal(err)
 		}
-		if (got.Error == "") != (i == 5) {
+		if (got.Error == "") != (i == 5) || got.ErrorCode != code {
 			t.Errorf("%d: %+v", i, got)
+		}
+	}
+}
+
+// A drawn picture that cannot be stored is told, with what was seen.
+func TestDrawnPictureThatCannotBeSaved(t *testing.T) {
+	needModels(t)
+	dir := t.TempDir()
+	car := filepath.Join(dir, "car.jpg")
+	if err := scenes[0].write(car, 1); err != nil {
+		t.Fatal(err)
+	}
+	drawn := filepath.Join(dir, "drawn")
+	if err := os.MkdirAll(filepath.Join(drawn, drawnName(car)), 0o700); err != nil { // where the file should be
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	err := command([]string{"detect", "--json", "--draw", drawn, car}, &out)
+	var got seen
+	if jsonErr := json.Unmarshal(out.Bytes(), &got); jsonErr != nil || code(err) != 1 || got.ErrorCode != errcode.SaveImageFailed || len(got.Plates) != 1 {
+		t.Errorf("%v, %+v", err, got)
+	}
+}
+
+// Faces are compared with the codes and by the quality that the agent goes by.
+func TestCompareTellsCodesAndQuality(t *testing.T) {
+	needTestdata(t)
+	faces, err := filepath.Abs(filepath.Join(testdata, "faces"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	ann, turned := filepath.Join(faces, "gallery", "fl_0001.jpg"), filepath.Join(faces, "gallery", "fl_0014.jpg")
+	text, nobody := filepath.Join(dir, "text.jpg"), filepath.Join(dir, "nobody.jpg")
+	if err := os.WriteFile(text, []byte("this is no picture"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := scenes[1].write(nobody, 1); err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		args []string
+		code errcode.Code
+		poor string
+	}{
+		{[]string{ann, ann}, 0, ""},
+		{[]string{ann, turned}, 0, turned + ": the face is turned"},
+		{[]string{"--strict", ann, ann}, 0, ""},
+		{[]string{"--strict", turned, ann}, errcode.FaceFeatureFailed, ""},
+		{[]string{ann, nobody}, errcode.FaceNotDetected, ""},
+		{[]string{text, ann}, errcode.ImageDecodeFailed, ""},
+		{[]string{ann, filepath.Join(dir, "none.jpg")}, errcode.ViewImageFailed, ""},
+	} {
+		var out bytes.Buffer
+		err := command(append([]string{"compare", "--json"}, c.args...), &out)
+		var got compared
+		if jsonErr := json.Unmarshal(out.Bytes(), &got); jsonErr != nil {
+			t.Fatal(jsonErr, err)
+		}
+		if got.ErrorCode != c.code || (got.Similarity == nil) != (c.code != 0) || (err == nil) != (c.code == 0) || strings.Join(got.Poor, " ") != c.poor {
+			t.Errorf("%v: %+v, %v", c.args, got, err)
+		}
+		if c.code == errcode.FaceFeatureFailed && !strings.Contains(got.Error, "turned") {
+			t.Errorf("the reason is not in %q", got.Error)
 		}
 	}
 }
@@ -410,7 +475,7 @@ func TestFeaturesHaveLengthOne(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.close()
-	f, err := e.featureOf(filepath.Join(testdata, "faces", "gallery", "fl_0001.jpg"))
+	_, f, err := e.featureOf(filepath.Join(testdata, "faces", "gallery", "fl_0001.jpg"))
 	if err != nil || len(f) != 512 || math.Abs(face.Similarity(f, f)-1) > 1e-5 {
 		t.Errorf("%d values, %v", len(f), err)
 	}

@@ -50,9 +50,7 @@ func newAutomaton(all []template, index map[rune]int) (*automaton, error) {
 	var ts []template
 	at := map[rune]int{}
 	for _, t := range all {
-		if slices.ContainsFunc(t.slots, func(slot string) bool {
-			return !slices.ContainsFunc([]rune(slot), func(c rune) bool { return index[c] > 0 })
-		}) {
+		if !spells(index, t.slots) {
 			continue
 		}
 		ts = append(ts, t)
@@ -114,6 +112,13 @@ func newAutomaton(all []template, index map[rune]int) (*automaton, error) {
 		}
 	}
 	return a, nil
+}
+
+// spells reports whether there is a character for every place.
+func spells(index map[rune]int, slots []string) bool {
+	return !slices.ContainsFunc(slots, func(slot string) bool {
+		return !slices.ContainsFunc([]rune(slot), func(c rune) bool { return index[c] > 0 })
+	})
 }
 
 // allowedAt tells, by position and symbol, which templates allow it there.

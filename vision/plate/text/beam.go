@@ -26,8 +26,13 @@ type Decoder struct {
 	mainland *automaton
 	overseas *automaton
 	chosen   choice
+	unspelt  []string
 	searches sync.Pool
 }
+
+// Unspelt are the named regions none of whose numbers can be read, since the
+// recogniser lacks their letters.
+func (d *Decoder) Unspelt() []string { return d.unspelt }
 
 // NewDecoder makes a decoder for a recogniser whose outputs are the blank, one
 // key a line of the key file, and a space (PP-OCR's order), and for the numbers
@@ -62,6 +67,7 @@ func NewDecoder(keys string, abroad *Abroad, regions Regions) (*Decoder, error) 
 		return nil, err
 	}
 	d.overseas.twins = true
+	d.unspelt = abroad.unspelt(regions, index)
 	d.searches.New = func() any { return new(search) }
 	return d, nil
 }

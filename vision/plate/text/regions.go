@@ -60,6 +60,23 @@ func (a *Abroad) Check(regions Regions) error {
 	return err
 }
 
+// unspelt are the named regions without a template that characters can spell.
+func (a *Abroad) unspelt(regions Regions, index map[rune]int) (names []string) {
+	for _, region := range regions {
+		name := strings.ToLower(strings.TrimSpace(region))
+		countries := a.groups[name]
+		if countries == nil {
+			countries = []Country{strings.ToUpper(name)}
+		}
+		if name != Mainland && name != Anywhere && !slices.ContainsFunc(a.templates, func(t foreign) bool {
+			return spells(index, t.slots) && slices.ContainsFunc(countries, func(c Country) bool { return slices.Contains(t.countries, c) })
+		}) {
+			names = append(names, region)
+		}
+	}
+	return names
+}
+
 func (a *Abroad) has(country Country) bool {
 	return slices.ContainsFunc(a.templates, func(t foreign) bool { return slices.Contains(t.countries, country) })
 }

@@ -266,6 +266,20 @@ func TestRegions(t *testing.T) {
 	}
 }
 
+// A region that is named and cannot be read is told; one of a group is not.
+func TestRegionsThatCannotBeSpelt(t *testing.T) {
+	for _, regions := range []Regions{nil, {"cn", "*", "gb"}, {"south-east-asia"}, {"th", "cn"}, {" TH", "*"}} {
+		d, err := NewDecoder(keys, BuiltIn(), regions)
+		if err != nil {
+			t.Fatal(err)
+		}
+		thai := len(regions) == 2
+		if got := d.Unspelt(); len(got) > 0 != thai || thai && strings.ToLower(strings.TrimSpace(got[0])) != "th" {
+			t.Errorf("of %v cannot be spelt: %v", regions, got)
+		}
+	}
+}
+
 func TestAddFile(t *testing.T) {
 	a := BuiltIn()
 	if err := a.AddFile(strings.NewReader("# ours\n= north NO QQ\nQQ\t[QX]D{3}L{1,2}\tQ123AB\r\n")); err != nil {
