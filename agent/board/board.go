@@ -277,11 +277,12 @@ func (b *Board) onResult(r *link.Result) {
 		captured = now.Add(time.Duration(r.CaptureMonoNS - mono))
 	}
 	rules := b.config().Gate
-	if !b.awaits(r) && b.told.repeats(r, time.Duration(rules.SamePlate), now) {
+	again := b.told.repeats(r, time.Duration(rules.SamePlate), now)
+	if again && !b.awaits(r) {
 		return
 	}
 	d := decided{result: r, at: captured}
-	b.decide(&d, now)
+	b.decide(&d, again, now)
 	b.told.note(d, rules.MinPlateScore, time.Duration(rules.SamePlate), now)
 	if r.Event == link.EventQuick {
 		b.notice(d)

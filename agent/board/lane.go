@@ -118,8 +118,9 @@ func (b *Board) unnoticed() (all []decided) {
 
 // decide is the hot path: what the gate does about a result. A passage is
 // decided on its early notice; its final result is decided anew only if more
-// frames made another plate of it and the barrier was not opened before.
-func (b *Board) decide(d *decided, now time.Time) {
+// frames made another plate or a surer one of it and the barrier was not opened
+// before. Again says that the vehicle was told by another result already.
+func (b *Board) decide(d *decided, again bool, now time.Time) {
 	r := d.result
 	switch r.Event {
 	case link.EventLane:
@@ -131,7 +132,9 @@ func (b *Board) decide(d *decided, now time.Time) {
 			return
 		}
 	case link.EventPassage, "":
-		if before, ok := b.noticed(r.Passage); ok && (before.decision.Opened || firstPlate(before.result) == firstPlate(r)) {
+		before, ok := b.noticed(r.Passage)
+		decided := firstPlate(before.result) == firstPlate(r) && before.decision.Reason != "unsure" || before.decision.Opened || again
+		if ok && decided {
 			faces := d.decision.Faces
 			d.decision = before.decision
 			d.decision.Faces = faces
@@ -157,7 +160,7 @@ func (b *Board) decide(d *decided, now time.Time) {
 const barredFor = 10 * time.Second
 
 func firstPlate(r *link.Result) string {
-	if len(r.Plates) == 0 {
+	if r == nil || len(r.Plates) == 0 {
 		return ""
 	}
 	return r.Plates[0].Text

@@ -66,6 +66,7 @@ func TestAVehicleIsToldOnce(t *testing.T) {
 		"not listed":                     {{link.EventPassage, "B1", film, 1, 0, true, 0}, {link.EventTrigger, "B1", coil, 1, time.Second, false, 0}},
 		"unsure from afar":               {{link.EventPassage, "A1", film, .5, 0, true, 0}, {link.EventTrigger, "A1", coil, 1, time.Second, true, 1}},
 		"early notice, coil, final":      {{link.EventQuick, "A1", film, .5, 0, true, 0}, {link.EventTrigger, "A1", coil, 1, time.Second, true, 1}, {link.EventPassage, "A1", film, 1, time.Second, true, 1}},
+		"surer at last":                  {{link.EventQuick, "A1", film, .5, 0, true, 0}, {link.EventPassage, "A1", film, 1, time.Second, true, 1}},
 		"another car":                    {{link.EventPassage, "B1", film, 1, 0, true, 0}, {link.EventTrigger, "A1", coil, 1, time.Second, true, 1}},
 		"without plate":                  {{link.EventTrigger, "", coil, 0, 0, true, 0}, {link.EventTrigger, "", coil, 0, time.Second, true, 0}},
 		"a client is always answered":    {{link.EventPassage, "A1", film, 1, 0, true, 1}, {link.EventTrigger, "A1", client, 1, time.Second, true, 1}},
