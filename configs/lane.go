@@ -7,7 +7,7 @@ import "time"
 // bottom. Directions are those in the picture; down is towards the camera.
 type Lane struct {
 	// Region is where plates are looked for.
-	Region []LanePoint `json:"region" doc:"corners of the polygon in which vehicles are looked for; empty: the whole picture" restart:"vision"`
+	Region []LanePoint `json:"region" doc:"corners of the polygon in which vehicles and people are looked for; empty: the whole picture" restart:"vision"`
 	// TriggerLine gives the result when a plate crosses it.
 	TriggerLine []LanePoint `json:"trigger_line" doc:"two points of a line; the result is given when the plate crosses it; empty: none" restart:"vision"`
 	// Loop gives the result when a plate comes into it.

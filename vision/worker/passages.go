@@ -77,12 +77,13 @@ func passages(args []string, out io.Writer) error {
 		return usageError{errors.New("passages takes a video or a directory; a live camera is the agent's")}
 	}
 	s := link.Settings{Plates: true, SamePlateMS: same.Milliseconds(), MinPlateScore: *least, PictureBytes: 1 << 20, CropBytes: 1 << 18,
-		Lane: link.Lane{MinPlateWidth: .02, Sensitivity: 50, SettleMS: 400, FinalMayWait: true, Unreadable: true}} // as on a board
+		Lane: link.LaneOf(configs.Default().Lane)}
 	if *laneFile != "" {
 		if s.Lane, err = readLane(*laneFile); err != nil {
 			return err
 		}
 	}
+	s.Lane.FinalMayWait = true // no barrier waits for it here
 	s.Lane.NoPlate = s.Lane.NoPlate || *noPlate
 	if *events {
 		s.Lane.UTurn, s.Lane.Passing = true, true
