@@ -472,6 +472,19 @@ func (b *Board) rebind() error {
 	return err
 }
 
+// unbound asks the cloud whether it has unbound the board: the message is a hint
+// only, as that of rebind is, and whoever holds the broker could clear the board.
+func (b *Board) unbound() error {
+	if err := b.rebind(); err != nil {
+		return err
+	}
+	bound, err := b.state.Binding()
+	if err == nil && bound.Body != nil {
+		err = errcode.New(errcode.RequestFailed, "The cloud says that the board is still bound!")
+	}
+	return err
+}
+
 // Unbind takes the board out of its account here; the cloud has done so before.
 func (b *Board) Unbind() error {
 	err := b.state.Clear()

@@ -103,7 +103,7 @@ func (b *Board) carryOut(ctx context.Context, topic string, cmd wire.Command) (a
 	case wire.NameBind:
 		return nil, b.rebind()
 	case wire.NameUnbind:
-		return nil, b.Unbind()
+		return nil, b.unbound()
 	}
 	return b.camera(ctx, d, cmd)
 }
