@@ -52,10 +52,11 @@ type Board struct {
 	periphery
 	channels
 
-	commands chan inbound
-	results  chan decided            // from the hot path to the outbox
-	rebound  chan struct{}           // the binding changed: connect anew
-	restart  chan settings.Candidate // start the agent again
+	commands   chan inbound
+	unanswered atomic.Int32            // commands under way: their answer has not arrived at the broker
+	results    chan decided            // from the hot path to the outbox
+	rebound    chan struct{}           // the binding changed: connect anew
+	restart    chan settings.Candidate // start the agent again
 
 	openings *openings // passages that were opened for and are not told yet
 	left     []opening // of them, those of the start before; store tells them

@@ -34,6 +34,8 @@ func (b *Board) one(ctx context.Context, in inbound) {
 	if !ok {
 		return
 	}
+	b.unanswered.Add(1)
+	answered := func() { b.unanswered.Add(-1) }
 	cmd, err := wire.ParseCommand(name, in.payload)
 	if len(in.payload) > wire.MaxMessage {
 		err = errcode.Param("payload", fmt.Sprintf("makes the message larger than %d bytes", wire.MaxMessage))
@@ -44,6 +46,7 @@ func (b *Board) one(ctx context.Context, in inbound) {
 		body, err = b.carryOut(ctx, in.topic, cmd)
 	}
 	if body == silent {
+		answered()
 		return
 	}
 	switch whole := body.(type) {
@@ -61,8 +64,18 @@ func (b *Board) one(ctx context.Context, in inbound) {
 		e := errcode.New(errcode.RequestFailed, fmt.Sprintf("The answer would be %d bytes, more than a message holds; ask for less!", size))
 		r.Payload, r.Code, r.ErrorCode, r.ErrorMessage = nil, e.Code.MQTTCode(), int(e.Code), e.Error()
 	}
-	if err := b.reply(ctx, in.conn, topics.Reply(name), r); err != nil {
-		b.log.Warn("an answer was not delivered", "name", name, "err", err)
+	b.reply(ctx, in.conn, topics.Reply(name), r, answered)
+}
+
+// answerWait is how long a restart of the agent waits for the answers under
+// way: the one to the command that asks for the restart is among them.
+const answerWait = time.Second
+
+func (b *Board) awaitAnswers(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	for b.unanswered.Load() > 0 && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 

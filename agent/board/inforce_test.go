@@ -2,12 +2,14 @@ package board
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"sync"
 	"testing"
 	"time"
 
+	"gatehouse/agent/settings"
 	"gatehouse/configs"
 )
 
@@ -47,5 +49,34 @@ func TestAConfigOfBothSortsIsUsed(t *testing.T) {
 	b := <-opened
 	if c := b.InForce(); c.Barrier.CloseAfter != configs.Duration(6*time.Second) || c.MQTT.KeepAlive != configs.Duration(7*time.Second) {
 		t.Errorf("%+v %+v", c.Barrier, c.MQTT)
+	}
+}
+
+// The command that has the agent restart is answered before its connection
+// ends; a broker that does not take the answer holds the restart up no longer
+// than answerWait.
+func TestARestartWaitsForTheAnswers(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		answered time.Duration // after the restart was asked for; 0: never
+		atLeast  time.Duration
+	}{{"answered", 300 * time.Millisecond, 300 * time.Millisecond}, {"never", 0, answerWait}} {
+		t.Run(c.name, func(t *testing.T) {
+			b := open(t, t.TempDir())
+			defer b.Close()
+			begin := time.Now()
+			b.unanswered.Add(1)
+			b.Restart(settings.Candidate{ChangeID: "c1"})
+			if c.answered > 0 {
+				time.AfterFunc(c.answered, func() { b.unanswered.Add(-1) })
+			}
+			var again *RestartRequest
+			if err := b.Run(t.Context()); !errors.As(err, &again) || again.Candidate.ChangeID != "c1" {
+				t.Fatal(err)
+			}
+			if took := time.Since(begin); took < c.atLeast {
+				t.Errorf("it restarted after %s", took)
+			}
+		})
 	}
 }
