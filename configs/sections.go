@@ -122,6 +122,7 @@ type MQTT struct {
 	Topics     map[string]string `json:"topics" doc:"single topics by name of the message; {sn} is replaced" maxitems:"64" restart:"session"`
 	KeepAlive  Duration          `json:"keep_alive" doc:"period of the vendor's keep_alive message" unit:"duration" min:"1s" max:"10m" restart:"session"`
 	BackoffMax Duration          `json:"backoff_max" doc:"the longest wait between two attempts to connect" unit:"duration" min:"1s" max:"24h" restart:"session"`
+	Allow      []string          `json:"allow" doc:"what clients may do with the vendor's commands: open the barrier (gate_direct_open, a pulse on output 0), switch any output, lock outputs, send serial data, trigger a recognition, take a picture, read and change rows of the list, speak, set the clock, restart the board; unsigned_rows: change rows also while the account's policy asks for signed whitelists; the default is all but that" enum:"open|output|lock|serial|trigger|snapshot|rows|speak|time|reboot|unsigned_rows" maxitems:"11" restart:"none"`
 	Trial      Duration          `json:"trial" doc:"how soon the cloud must be reached over a changed connection, else the change is undone" unit:"duration" min:"5s" max:"30m" restart:"none"`
 }
 

@@ -3,8 +3,10 @@ package board
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	"gatehouse/hal/barrier"
 	"gatehouse/sync/change"
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/wire"
@@ -21,38 +23,63 @@ type request struct {
 // command's name as type.
 type payload struct{ v any }
 
+// cameraCommand carries out a command and gives the body of its answer, or nil.
+type cameraCommand struct {
+	do    func(request, context.Context) (any, error)
+	allow string // what /mqtt/allow must have for it; "": nothing, or it looks by itself
+}
+
+// Words of /mqtt/allow that a command looks for by itself.
+const (
+	allowOpen         = "open"
+	allowOutput       = "output"
+	allowUnsignedRows = "unsigned_rows"
+)
+
 // cameraCommands are the vendor's commands by name (vendor-mqtt.md, section 5).
-// Each gives the body of its answer, or nil.
-var cameraCommands = map[string]func(request, context.Context) (any, error){
-	wire.NameGPIOOut:      request.gpioOut,
-	wire.NameGateOpen:     request.gateOpen,
-	wire.NameIVSTrigger:   request.trigger,
-	wire.NameWhitelist:    request.rows,
-	wire.NameSerialData:   request.serialData,
-	wire.NameTimestamp:    request.timestamp,
-	wire.NameSetTime:      request.setTime,
-	wire.NameSnapshot:     request.snapshot,
-	wire.NameReboot:       request.reboot,
-	wire.NameSetIOLock:    request.setLocks,
-	wire.NameSetIOLockOld: request.setLocks,
-	wire.NameGetIOLock:    request.getLocks,
-	wire.NameGetIOStatus:  request.ioStatus,
-	wire.NameVoice:        request.voice,
-	wire.NameCheckOffline: request.checkOffline,
-	wire.NameCloudCtrl:    lacks("motor for lens or pan and tilt"),
-	wire.NameLCD:          lacks("built-in screen; send the screen card's frames by serial_data"),
-	wire.NameSetOSS:       lacks("object store that can be set by a client; see /delivery"),
-	wire.NameDeviceSet:    lacks("settings of this kind; change its config"),
-	wire.NameEncryption:   lacks("encryption of single plates; use a broker with TLS"),
+var cameraCommands = map[string]cameraCommand{
+	wire.NameGPIOOut:      {request.gpioOut, ""},
+	wire.NameGateOpen:     {request.gateOpen, allowOpen},
+	wire.NameIVSTrigger:   {request.trigger, "trigger"},
+	wire.NameWhitelist:    {request.rows, "rows"},
+	wire.NameSerialData:   {request.serialData, "serial"},
+	wire.NameTimestamp:    {request.timestamp, ""},
+	wire.NameSetTime:      {request.setTime, "time"},
+	wire.NameSnapshot:     {request.snapshot, "snapshot"},
+	wire.NameReboot:       {request.reboot, "reboot"},
+	wire.NameSetIOLock:    {request.setLocks, "lock"},
+	wire.NameSetIOLockOld: {request.setLocks, "lock"},
+	wire.NameGetIOLock:    {request.getLocks, ""},
+	wire.NameGetIOStatus:  {request.ioStatus, ""},
+	wire.NameVoice:        {request.voice, "speak"},
+	wire.NameCheckOffline: {request.checkOffline, ""},
+	wire.NameCloudCtrl:    {lacks("motor for lens or pan and tilt"), ""},
+	wire.NameLCD:          {lacks("built-in screen; send the screen card's frames by serial_data"), ""},
+	wire.NameSetOSS:       {lacks("object store that can be set by a client; see /delivery"), ""},
+	wire.NameDeviceSet:    {lacks("settings of this kind; change its config"), ""},
+	wire.NameEncryption:   {lacks("encryption of single plates; use a broker with TLS"), ""},
 }
 
 // camera carries out one of the vendor's commands.
 func (b *Board) camera(ctx context.Context, d change.Delivery, cmd wire.Command) (any, error) {
-	do, ok := cameraCommands[cmd.Name]
+	c, ok := cameraCommands[cmd.Name]
 	if !ok {
 		return nil, errcode.New(errcode.URLNotExist, "There is no command "+cmd.Name+"!")
 	}
-	return do(request{actions{b, "mqtt"}, cmd, d}, ctx)
+	if c.allow != "" {
+		if err := b.allowed(c.allow); err != nil {
+			return nil, err
+		}
+	}
+	return c.do(request{actions{b, "mqtt"}, cmd, d}, ctx)
+}
+
+// allowed is why clients may not do this over MQTT, or nil.
+func (b *Board) allowed(what string) error {
+	if slices.Contains(b.config().MQTT.Allow, what) {
+		return nil
+	}
+	return errcode.New(errcode.NotSupported, "Clients may not do this over MQTT; "+what+" is not in /mqtt/allow!")
 }
 
 // lacks refuses what no board of ours can do.
@@ -65,6 +92,10 @@ func lacks(what string) func(request, context.Context) (any, error) {
 func (o request) gpioOut(context.Context) (any, error) {
 	out, err := wire.ParseGPIOOut(o.cmd.Body)
 	if err != nil {
+		return nil, err
+	}
+	opens := out.IO == barrier.RaiseOutput && out.Value == 2 // as gate_direct_open does
+	if err := o.allowed(allowOutput); err != nil && !(opens && o.allowed(allowOpen) == nil) {
 		return nil, err
 	}
 	return nil, o.once(o.delivery, func() error {
@@ -80,10 +111,15 @@ func (o request) trigger(context.Context) (any, error) {
 	return nil, o.once(o.delivery, func() error { return o.Trigger(o.cmd.ID) })
 }
 
+// rows are not signed: where the account's policy asks for signed whitelists,
+// they are read only.
 func (o request) rows(context.Context) (any, error) {
 	w, err := wire.ParseWhitelistOperator(o.cmd.Body)
 	if err != nil {
 		return nil, err
+	}
+	if w.OperatorType != wire.OperateSelect && o.allowed(allowUnsignedRows) != nil && o.trust("whitelist").Required {
+		return nil, errcode.New(errcode.NotSupported, "The account's policy asks for signed whitelists, and "+allowUnsignedRows+" is not in /mqtt/allow!")
 	}
 	selection, err := o.Rows(w)
 	if err != nil || selection == nil {

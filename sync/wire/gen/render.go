@@ -38,7 +38,7 @@ Every command is answered, but for reboot_dev that is carried out and event_ack.
 | 400 | a body that cannot be read, or a parameter out of range; error_message names it |
 | 401 | signature or login |
 | 404 | no such command, change or record |
-| 405 | this board does not have it, or its config does not allow it |
+| 405 | this board does not have it, or its config does not allow it: mqtt.allow lists what clients may do, by the words given with the commands below |
 | 409 | not at this moment: locked, moving, applied or cancelled already |
 | 500 | it failed |
 
