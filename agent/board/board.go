@@ -62,6 +62,7 @@ type Board struct {
 	left     []opening // of them, those of the start before; store tells them
 
 	barred time.Time // until when no face opens; onResult's alone
+	asked  time.Time // when the broker last had the board ask its cloud; rebind's alone
 
 	mu      sync.Mutex
 	early   early // guarded by mu, like what follows
@@ -74,7 +75,6 @@ type Board struct {
 	dialled   *configs.Config
 	upWith    *configs.Config
 	ackedAtUp uint64
-	asked     time.Time // when the cloud was last asked about the binding
 }
 
 // Open opens a board below the state directory dir. Program is the path of
@@ -445,15 +445,9 @@ const rebindEvery = 2 * time.Second
 // rebind asks the cloud what the board is bound to now: keys, policy or
 // credentials have changed. The message itself is a hint only, since whoever
 // holds the broker could send one; the answer comes over the cloud's HTTPS,
-// sealed for this board.
-func (b *Board) rebind() error {
-	b.mu.Lock()
-	early := time.Since(b.asked) < rebindEvery
-	b.asked = time.Now()
-	b.mu.Unlock()
-	if early {
-		return errcode.New(errcode.RateExceeded, "")
-	}
+// sealed for this board. One that comes early is not refused but waits: it may
+// be the true one behind false ones.
+func (b *Board) rebind(ctx context.Context) error {
 	before, err := b.state.Binding()
 	if err != nil {
 		return err
@@ -461,7 +455,13 @@ func (b *Board) rebind() error {
 	if before.Cloud == "" {
 		return errcode.New(errcode.DeviceNotBound, "")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	select {
+	case <-time.After(time.Until(b.asked.Add(rebindEvery))):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	b.asked = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := b.state.Agree(ctx); err != nil {
 		return err
@@ -475,8 +475,8 @@ func (b *Board) rebind() error {
 
 // unbound asks the cloud whether it has unbound the board: the message is a hint
 // only, as that of rebind is, and whoever holds the broker could clear the board.
-func (b *Board) unbound() error {
-	if err := b.rebind(); err != nil {
+func (b *Board) unbound(ctx context.Context) error {
+	if err := b.rebind(ctx); err != nil {
 		return err
 	}
 	bound, err := b.state.Binding()

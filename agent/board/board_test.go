@@ -238,9 +238,7 @@ func TestUnbindIsAHint(t *testing.T) {
 	defer http.DefaultClient.CloseIdleConnections()
 	unbind := func(what string, want errcode.Code, rows int) {
 		t.Helper()
-		b.mu.Lock()
 		b.asked = time.Time{}
-		b.mu.Unlock()
 		if _, code := order(t, b, "unbind", what, `{}`); code != want || b.state.Whitelist.Len() != rows {
 			t.Errorf("%s: %d, want %d; %d rows", what, code, want, b.state.Whitelist.Len())
 		}

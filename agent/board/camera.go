@@ -128,39 +128,41 @@ func (o request) rows(context.Context) (any, error) {
 	return selection, nil
 }
 
-// serialData answers once the first item is on its way; with pauses between
-// items it takes its time without holding up other commands.
+// serialData answers once the first item is on its way, where there are pauses
+// between items; the others follow behind the answer.
 func (o request) serialData(ctx context.Context) (any, error) {
 	d, err := wire.ParseSerialData(o.cmd.Body)
 	if err != nil {
 		return nil, err
 	}
-	return nil, o.once(o.delivery, func() error {
-		if len(d.SerialData) == 1 || d.Interval == 0 {
-			return o.Serial(ctx, d)
-		}
-		first, rest := d, d
+	if err := o.havePorts(d); err != nil {
+		return nil, err
+	}
+	first, rest := d, d
+	if len(d.SerialData) > 1 && d.Interval > 0 {
 		first.SerialData, rest.SerialData = d.SerialData[:1], d.SerialData[1:]
-		for _, item := range rest.SerialData {
-			if item.SerialChannel >= len(o.serial) {
-				return o.Serial(ctx, d) // refuses
-			}
-		}
-		if err := o.Serial(ctx, first); err != nil {
-			return err
-		}
-		o.background.Go(func() {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(time.Duration(d.Interval) * time.Millisecond):
-			}
-			if err := o.Serial(ctx, rest); err != nil {
-				o.log.Warn("serial data was not sent to its end", "err", err)
-			}
-		})
-		return nil
+	} else {
+		rest.SerialData = nil
+	}
+	sent := false
+	err = o.once(o.delivery, func() error {
+		err := o.Serial(ctx, first)
+		sent = err == nil
+		return err
 	})
+	if !sent || len(rest.SerialData) == 0 {
+		return nil, err
+	}
+	return behind{func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Duration(d.Interval) * time.Millisecond):
+		}
+		if err := o.Serial(ctx, rest); err != nil {
+			o.log.Warn("serial data was not sent to its end", "err", err)
+		}
+	}}, nil
 }
 
 func (o request) timestamp(context.Context) (any, error) {

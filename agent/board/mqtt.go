@@ -18,6 +18,7 @@ type inbound struct {
 	topic   string
 	payload []byte
 	conn    *session.Conn
+	refused error // why it is not carried out, or nil
 }
 
 // topics are those of the configured layout.
@@ -97,7 +98,7 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 			return
 		}
 		select {
-		case b.commands <- inbound{topic, payload, conn}:
+		case b.commands <- inbound{topic: topic, payload: payload, conn: conn}:
 		case <-ctx.Done():
 		}
 	}
