@@ -38,7 +38,7 @@ var vendorMessages = []message{
 	{name: wire.NameSerialData, direction: up, in: inBody, of: "SerialUp", means: "Bytes that a serial port received. Not stored: told live or not at all."},
 	{name: wire.NameSnapshot, direction: up, in: inPayload, of: "SnapshotResult", means: "The picture that snapshot asked for."},
 	{name: wire.NameOfflineRecord, direction: up, in: inBody, of: "OfflineRecord", means: "How many results wait. Sent after connecting, if there are any, and on check_offline_record."},
-	{name: wire.NameBarrierStatus, direction: up, in: inBody, of: "BarrierStatus", means: "The barrier's position changed. Only where it is known: from end switches (ports.open_input, ports.closed_input) or from the barrier's driver."},
+	{name: wire.NameBarrierStatus, direction: up, in: inBody, of: "BarrierStatus", means: "The barrier's position changed, where it is known: from end switches (ports.open_input, ports.closed_input) or from the barrier's driver. Or the outputs can no longer be switched, or can again, which is found out when one is switched."},
 	{name: wire.NameKeepAlive, direction: up, in: inBody, of: "KeepAlive", means: "The board is connected; every mqtt.keep_alive."},
 	{name: wire.NameLaneResult, direction: up, in: inPayload, of: "LaneResult", means: "An event of the lane: a vehicle stays, turns back, passes, tail-gates (config, section lane)."},
 
