@@ -2,6 +2,7 @@ package board
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"slices"
 	"time"
@@ -255,14 +256,17 @@ func (o request) checkOffline(context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := o.outbox.Waiting(o.account(), wire.NameIVSResult)
+	n, oldest, err := o.outbox.Backlog(o.account(), wire.NameIVSResult)
 	if err != nil {
 		return nil, err
 	}
-	r := wire.CheckOfflineReply{Enable: c.Enable, MaxCount: n}
+	var first wire.IVSResult
 	if n > 0 {
-		r.MinID = o.outbox.Oldest()
+		if err := json.Unmarshal(oldest.Payload, &first); err != nil {
+			return nil, err
+		}
 	}
+	r := wire.CheckOfflineReply{Enable: c.Enable, MaxCount: n, MinID: first.AlarmInfoPlate.Result.PlateResult.RecordID}
 	if c.Enable == "push" {
 		o.publishLive(wire.NameOfflineRecord, wire.Body{Body: wire.OfflineRecord{OfflineRecord: n}})
 	}
@@ -276,7 +280,7 @@ func (b *Board) tellWaiting(account int64) {
 		return
 	}
 	b.background.Go(func() { // it reads the whole outbox
-		n, err := b.outbox.Waiting(account, wire.NameIVSResult)
+		n, _, err := b.outbox.Backlog(account, wire.NameIVSResult)
 		if err != nil {
 			b.log.Error("the outbox cannot be read", "err", err)
 			return

@@ -10,6 +10,7 @@ import (
 	"gatehouse/configs"
 	"gatehouse/hal/barrier"
 	"gatehouse/sync/errcode"
+	"gatehouse/sync/outbox"
 	"gatehouse/sync/wire"
 	"gatehouse/vision/link"
 )
@@ -184,6 +185,38 @@ func TestATriggerIsAnswered(t *testing.T) {
 			t.Errorf("%+v: %v", c.r, got)
 		}
 	}
+}
+
+// What waits is counted with its oldest record, also from before a restart;
+// what is on its way live is none of it.
+func TestCheckOffline(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir)
+	if err := b.state.setBinding(Binding{Body: &wire.BindBody{AccountID: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	see := func() int64 {
+		b.onResult(&link.Result{Event: link.EventPassage, Trigger: link.TriggerVideo, Plates: []link.Plate{{Text: "A1", Score: 1}}})
+		b.storeOne(<-b.results)
+		return b.plateIDs.last
+	}
+	look := func(when, id string, count int, oldest int64) {
+		t.Helper()
+		answer, code := order(t, b, "check_offline_record", id, `{"enable":"get"}`)
+		if want := (wire.CheckOfflineReply{Enable: "get", MaxCount: count, MinID: oldest}); code != 0 || answer != want {
+			t.Errorf("%s: %d %+v, want %+v", when, code, answer, want)
+		}
+	}
+	look("nothing waits", "1", 0, 0)
+	first := see()
+	b.Close()
+	b = open(t, dir)
+	defer b.Close()
+	see()
+	look("after a restart", "2", 2, first)
+	defer b.outbox.Feed(7, outbox.FeedOptions{}).Close()
+	see()
+	look("with a live one", "3", 2, first)
 }
 
 // A parking system's number of a result does not begin anew, and is the same
