@@ -68,7 +68,7 @@ func Default() Config {
 		Barrier: Barrier{Driver: "software", Pulse: Duration(500 * time.Millisecond), CloseAfter: Duration(5 * time.Second),
 			Serial: Serial{Baud: 9600, Protocol: "modbus", Address: 1}, GPIO: GPIO{Lines: []string{}}},
 		MQTT: MQTT{Layout: "new", Topics: map[string]string{}, KeepAlive: Duration(10 * time.Second), BackoffMax: Duration(2 * time.Minute), Trial: Duration(2 * time.Minute),
-			Allow: []string{"open", "output", "lock", "serial", "trigger", "snapshot", "rows", "speak", "time", "reboot"}},
+			LastWill: true, Allow: []string{"open", "output", "lock", "serial", "trigger", "snapshot", "rows", "speak", "time", "reboot"}},
 		Delivery: Delivery{MaxBytesMiB: 256, MaxAge: Duration(30 * 24 * time.Hour), PictureQuotaMiB: 512,
 			EventsPerSecond: 20, Burst: 40},
 		Pictures:    defaultPictures(),

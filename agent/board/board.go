@@ -390,6 +390,7 @@ func (b *Board) faceMessage(d decided, i int) wire.FaceResult {
 // message is a result in the vendor's form, without pictures.
 func (b *Board) message(d decided) wire.IVSResult {
 	m := wire.NewResult(b.state.SN(), b.config().Device.Name, localIP(), d.at)
+	m.AlarmInfoPlate.UserData = wire.B64(b.config().Device.UserData)
 	r := &m.AlarmInfoPlate.Result.PlateResult
 	for _, p := range d.result.Plates {
 		r.AddPlate(license(p), percent(p.Score), p.ColorType, p.Type, wire.Rect{Left: p.Box.Left, Top: p.Box.Top, Right: p.Box.Left + p.Box.Width, Bottom: p.Box.Top + p.Box.Height})

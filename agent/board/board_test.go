@@ -261,6 +261,29 @@ func TestUnbindIsAHint(t *testing.T) {
 	}
 }
 
+// What the protocol says that a board tells, it tells: the customer's text in
+// results, the digests of config, list and faces in the birth, and a last will,
+// unless the broker is one that refuses it.
+func TestWhatTheBoardTells(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	b.set(func(c *configs.Config) { c.Device.UserData, c.MQTT.Broker = "东门", "tcp://127.0.0.1:1" })
+	if m := b.message(decided{result: &link.Result{}, at: time.Now()}); m.AlarmInfoPlate.UserData != wire.B64("东门") {
+		t.Errorf("user_data %q", m.AlarmInfoPlate.UserData)
+	}
+	digests := b.birth(1).StateDigest
+	if digests["config"] != b.settings.Digest() || digests["whitelist"] != b.state.Whitelist.Digest() || digests["faces"] != b.state.Faces.Digest() || digests["faces"] == "" {
+		t.Errorf("%v", digests)
+	}
+	for _, will := range []bool{true, false} {
+		b.set(func(c *configs.Config) { c.MQTT.LastWill = will })
+		o, err := b.connection(t.Context())
+		if err != nil || (o.Will != nil) != will {
+			t.Errorf("last will %v: %+v %v", will, o.Will, err)
+		}
+	}
+}
+
 func TestOneAgentAState(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, dir)

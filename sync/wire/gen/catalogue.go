@@ -77,7 +77,7 @@ var ourMessages = []message{
 	{name: "whitelist", direction: down, in: inBody, of: "ChangeCommand", means: "The same for a whole whitelist. content: {mode: replace or delta, rows: array of WhitelistRecord, remove: array of plates}.", reply: "as config"},
 	{name: wire.NameChange, direction: up, in: inBody, of: "ChangeReport", means: "A change took another state; the last one of its results never changes."},
 	{name: wire.NameBirth, direction: up, in: inBody, of: "Birth", means: "Sent on every connect."},
-	{name: wire.NameOffline, direction: up, in: inBody, of: "Offline", means: "The last will, and the farewell of a graceful stop."},
+	{name: wire.NameOffline, direction: up, in: inBody, of: "Offline", means: "The last will, unless mqtt.last_will is off, and the farewell of a graceful stop."},
 	{name: wire.NamePull, direction: up, means: "Asks the cloud for what is pending."},
 	{name: wire.NameEventAck, direction: down, in: inBody, of: "EventAck", means: "Lets the board forget events. It is not answered."},
 	{name: wire.NameGap, direction: up, in: inBody, of: "Gap", means: "Events that the board had to drop."},
