@@ -246,6 +246,22 @@ func TestFeedOrder(t *testing.T) {
 	}
 }
 
+// Who stops waiting reads nothing of what the writer is still at.
+func TestStopWaiting(t *testing.T) {
+	b := open(t, t.TempDir(), Options{FlushEvery: time.Millisecond})
+	defer b.Close()
+	for i := range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		if boot, last, err := b.Begin(ctx, int64(i)); err != nil && (boot != "" || last != 0) {
+			t.Error(boot, last, err)
+		}
+		if id, err := b.Put(ctx, event(i)); err != nil && id.Boot != "" {
+			t.Error(id, err)
+		}
+	}
+}
+
 // The backlog is what waited when the present receiver came, of all boots.
 func TestBacklog(t *testing.T) {
 	dir := t.TempDir()
