@@ -515,6 +515,7 @@ func (b *Board) connect(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-b.rebound:
+			b.awaitAnswers(ctx)
 		}
 		cancel()
 		<-ended

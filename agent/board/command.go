@@ -120,8 +120,8 @@ func (b *Board) one(ctx context.Context, in inbound) {
 	b.reply(ctx, in.conn, topics.Reply(name), r, answered)
 }
 
-// answerWait is how long a restart of the agent waits for the answers under
-// way: the one to the command that asks for the restart is among them.
+// answerWait is how long a restart of the agent, or another connection, waits for
+// the answers under way: the one to the command that asks for it is among them.
 const answerWait = time.Second
 
 func (b *Board) awaitAnswers(ctx context.Context) {

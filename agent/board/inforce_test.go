@@ -80,3 +80,17 @@ func TestARestartWaitsForTheAnswers(t *testing.T) {
 		})
 	}
 }
+
+// The same for a command that has the board connect anew.
+func TestAnotherConnectionWaitsForTheAnswers(t *testing.T) {
+	s := openSite(t, "new")
+	s.run(t)
+	s.unanswered.Add(1)
+	s.reconnect()
+	time.Sleep(answerWait / 2)
+	if s.count(s.up("offline")) != 0 {
+		t.Error("the connection ended before the answer")
+	}
+	s.unanswered.Add(-1)
+	s.wait(s.up("offline"), nil)
+}
