@@ -60,6 +60,7 @@ type Config struct {
 type Device struct {
 	SN           string `json:"sn" doc:"serial number, two times eight hex digits; empty: made at the first start and kept" pattern:"^[0-9a-f]{8}-[0-9a-f]{8}$" restart:"agent" pushed:"no"`
 	Name         string `json:"name" doc:"name in every result" unit:"UTF-8" maxlen:"64" restart:"none"`
+	UserData     string `json:"user_data" doc:"free text of the customer's in every recognition result" unit:"UTF-8" maxlen:"256" restart:"none"`
 	BoardVersion int    `json:"board_version" doc:"board type as the vendor numbers it" min:"0" max:"2147483647" restart:"none"`
 }
 
@@ -122,6 +123,8 @@ type MQTT struct {
 	Topics     map[string]string `json:"topics" doc:"single topics by name of the message; {sn} is replaced" maxitems:"64" restart:"session"`
 	KeepAlive  Duration          `json:"keep_alive" doc:"period of the vendor's keep_alive message" unit:"duration" min:"1s" max:"10m" restart:"session"`
 	BackoffMax Duration          `json:"backoff_max" doc:"the longest wait between two attempts to connect" unit:"duration" min:"1s" max:"24h" restart:"session"`
+	LastWill   bool              `json:"last_will" doc:"have the broker tell when the connection is lost; off for one that refuses a last will, as the vendor's cloud does" restart:"session"`
+	Allow      []string          `json:"allow" doc:"what clients may do with the vendor's commands: open the barrier (gate_direct_open, a pulse on output 0), switch any output, lock outputs, send serial data, trigger a recognition, take a picture, read and change rows of the list, speak, set the clock, restart the board; unsigned_rows: change rows also while the account's policy asks for signed whitelists; the default is all but that" enum:"open|output|lock|serial|trigger|snapshot|rows|speak|time|reboot|unsigned_rows" maxitems:"11" restart:"none"`
 	Trial      Duration          `json:"trial" doc:"how soon the cloud must be reached over a changed connection, else the change is undone" unit:"duration" min:"5s" max:"30m" restart:"none"`
 }
 

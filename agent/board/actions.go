@@ -64,10 +64,8 @@ func (a actions) Locks() (list []wire.IOLock) {
 
 // Serial sends bytes to serial ports, in order, with a pause between two.
 func (a actions) Serial(ctx context.Context, d wire.SerialData) error {
-	for _, item := range d.SerialData { // all or none, as far as can be known before
-		if item.SerialChannel >= len(a.serial) {
-			return errcode.New(errcode.NotSupported, fmt.Sprintf("This board has no serial channel %d; see /ports/serial!", item.SerialChannel))
-		}
+	if err := a.havePorts(d); err != nil { // all or none, as far as can be known before
+		return err
 	}
 	for i, item := range d.SerialData {
 		if i > 0 && d.Interval > 0 {
@@ -79,6 +77,16 @@ func (a actions) Serial(ctx context.Context, d wire.SerialData) error {
 		}
 		if err := a.serial[item.SerialChannel].Write(ctx, item.Data); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// havePorts refuses what is for a port that the board does not have.
+func (a actions) havePorts(d wire.SerialData) error {
+	for _, item := range d.SerialData {
+		if item.SerialChannel >= len(a.serial) {
+			return errcode.New(errcode.NotSupported, fmt.Sprintf("This board has no serial channel %d; see /ports/serial!", item.SerialChannel))
 		}
 	}
 	return nil

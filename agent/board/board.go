@@ -53,16 +53,18 @@ type Board struct {
 	periphery
 	channels
 
-	commands chan inbound
-	results  chan decided            // from the hot path to the outbox
-	rebound  chan struct{}           // the binding changed: connect anew
-	restart  chan settings.Candidate // start the agent again
+	commands   chan inbound
+	unanswered atomic.Int32            // commands under way: their answer has not arrived at the broker
+	results    chan decided            // from the hot path to the outbox
+	rebound    chan struct{}           // the binding changed: connect anew
+	restart    chan settings.Candidate // start the agent again
 
 	openings *openings // passages that were opened for and are not told yet
 	left     []opening // of them, those of the start before; store tells them
 
 	barred time.Time // until when no face opens; onResult's alone
 	told   answered  // onResult's alone
+	asked  time.Time // when the broker last had the board ask its cloud; rebind's alone
 
 	mu      sync.Mutex
 	early   early // guarded by mu, like what follows
@@ -75,7 +77,6 @@ type Board struct {
 	dialled   *configs.Config
 	upWith    *configs.Config
 	ackedAtUp uint64
-	asked     time.Time // when the cloud was last asked about the binding
 }
 
 // Open opens a board below the state directory dir. Program is the path of
@@ -397,6 +398,7 @@ func (b *Board) faceMessage(d decided, i int) wire.FaceResult {
 // message is a result in the vendor's form, without pictures.
 func (b *Board) message(d decided) wire.IVSResult {
 	m := wire.NewResult(b.state.SN(), b.config().Device.Name, localIP(), d.at)
+	m.AlarmInfoPlate.UserData = wire.B64(b.config().Device.UserData)
 	r := &m.AlarmInfoPlate.Result.PlateResult
 	for _, p := range d.result.Plates {
 		r.AddPlate(license(p), percent(p.Score), p.ColorType, p.Type, wire.Rect{Left: p.Box.Left, Top: p.Box.Top, Right: p.Box.Left + p.Box.Width, Bottom: p.Box.Top + p.Box.Height})
@@ -470,15 +472,9 @@ const rebindEvery = 2 * time.Second
 // rebind asks the cloud what the board is bound to now: keys, policy or
 // credentials have changed. The message itself is a hint only, since whoever
 // holds the broker could send one; the answer comes over the cloud's HTTPS,
-// sealed for this board.
-func (b *Board) rebind() error {
-	b.mu.Lock()
-	early := time.Since(b.asked) < rebindEvery
-	b.asked = time.Now()
-	b.mu.Unlock()
-	if early {
-		return errcode.New(errcode.RateExceeded, "")
-	}
+// sealed for this board. One that comes early is not refused but waits: it may
+// be the true one behind false ones.
+func (b *Board) rebind(ctx context.Context) error {
 	before, err := b.state.Binding()
 	if err != nil {
 		return err
@@ -486,7 +482,13 @@ func (b *Board) rebind() error {
 	if before.Cloud == "" {
 		return errcode.New(errcode.DeviceNotBound, "")
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	select {
+	case <-time.After(time.Until(b.asked.Add(rebindEvery))):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	b.asked = time.Now()
+	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
 	defer cancel()
 	if err := b.state.Agree(ctx); err != nil {
 		return err
@@ -494,6 +496,19 @@ func (b *Board) rebind() error {
 	after, err := b.state.Binding()
 	if err == nil && (after.Body == nil || before.Body == nil || after.Body.Broker != before.Body.Broker) {
 		b.reconnect()
+	}
+	return err
+}
+
+// unbound asks the cloud whether it has unbound the board: the message is a hint
+// only, as that of rebind is, and whoever holds the broker could clear the board.
+func (b *Board) unbound(ctx context.Context) error {
+	if err := b.rebind(ctx); err != nil {
+		return err
+	}
+	bound, err := b.state.Binding()
+	if err == nil && bound.Body != nil {
+		err = errcode.New(errcode.RequestFailed, "The cloud says that the board is still bound!")
 	}
 	return err
 }
@@ -526,6 +541,7 @@ func (b *Board) connect(ctx context.Context) {
 		select {
 		case <-ctx.Done():
 		case <-b.rebound:
+			b.awaitAnswers(ctx)
 		}
 		cancel()
 		<-ended

@@ -224,6 +224,66 @@ func TestBindingAgrees(t *testing.T) {
 	}
 }
 
+// Whoever holds the broker cannot unbind a board: its cloud is asked, and
+// nothing is cleared unless that says so.
+func TestUnbindIsAHint(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	if _, code := order(t, b, "white_list_operator", "row", `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1}}`); code != 0 {
+		t.Fatal(code)
+	}
+	cloud := &fakeCloud{account: 7}
+	server := httptest.NewServer(cloud)
+	defer server.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	unbind := func(what string, want errcode.Code, rows int) {
+		t.Helper()
+		b.asked = time.Time{}
+		if _, code := order(t, b, "unbind", what, `{}`); code != want || b.state.Whitelist.Len() != rows {
+			t.Errorf("%s: %d, want %d; %d rows", what, code, want, b.state.Whitelist.Len())
+		}
+	}
+	unbind("without a cloud", errcode.DeviceNotBound, 1)
+	body, _ := account(7, "a", false)
+	if err := b.state.adopt(server.URL, body); err != nil {
+		t.Fatal(err)
+	}
+	unbind("forged", errcode.RequestFailed, 1)
+	server.Config.Handler = http.NotFoundHandler()
+	unbind("the cloud is not there", errcode.RequestFailed, 1)
+	if b.account() != 7 {
+		t.Error("it is unbound")
+	}
+	server.Config.Handler, cloud.account = cloud, 0
+	unbind("true", 0, 0)
+	if b.account() != 0 {
+		t.Error("it is still bound")
+	}
+}
+
+// What the protocol says that a board tells, it tells: the customer's text in
+// results, the digests of config, list and faces in the birth, and a last will,
+// unless the broker is one that refuses it.
+func TestWhatTheBoardTells(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	b.set(func(c *configs.Config) { c.Device.UserData, c.MQTT.Broker = "东门", "tcp://127.0.0.1:1" })
+	if m := b.message(decided{result: &link.Result{}, at: time.Now()}); m.AlarmInfoPlate.UserData != wire.B64("东门") {
+		t.Errorf("user_data %q", m.AlarmInfoPlate.UserData)
+	}
+	digests := b.birth(1).StateDigest
+	if digests["config"] != b.settings.Digest() || digests["whitelist"] != b.state.Whitelist.Digest() || digests["faces"] != b.state.Faces.Digest() || digests["faces"] == "" {
+		t.Errorf("%v", digests)
+	}
+	for _, will := range []bool{true, false} {
+		b.set(func(c *configs.Config) { c.MQTT.LastWill = will })
+		o, err := b.connection(t.Context())
+		if err != nil || (o.Will != nil) != will {
+			t.Errorf("last will %v: %+v %v", will, o.Will, err)
+		}
+	}
+}
+
 func TestOneAgentAState(t *testing.T) {
 	dir := t.TempDir()
 	b := open(t, dir)

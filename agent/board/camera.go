@@ -2,9 +2,12 @@ package board
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"time"
 
+	"gatehouse/hal/barrier"
 	"gatehouse/sync/change"
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/wire"
@@ -21,38 +24,63 @@ type request struct {
 // command's name as type.
 type payload struct{ v any }
 
+// cameraCommand carries out a command and gives the body of its answer, or nil.
+type cameraCommand struct {
+	do    func(request, context.Context) (any, error)
+	allow string // what /mqtt/allow must have for it; "": nothing, or it looks by itself
+}
+
+// Words of /mqtt/allow that a command looks for by itself.
+const (
+	allowOpen         = "open"
+	allowOutput       = "output"
+	allowUnsignedRows = "unsigned_rows"
+)
+
 // cameraCommands are the vendor's commands by name (vendor-mqtt.md, section 5).
-// Each gives the body of its answer, or nil.
-var cameraCommands = map[string]func(request, context.Context) (any, error){
-	wire.NameGPIOOut:      request.gpioOut,
-	wire.NameGateOpen:     request.gateOpen,
-	wire.NameIVSTrigger:   request.trigger,
-	wire.NameWhitelist:    request.rows,
-	wire.NameSerialData:   request.serialData,
-	wire.NameTimestamp:    request.timestamp,
-	wire.NameSetTime:      request.setTime,
-	wire.NameSnapshot:     request.snapshot,
-	wire.NameReboot:       request.reboot,
-	wire.NameSetIOLock:    request.setLocks,
-	wire.NameSetIOLockOld: request.setLocks,
-	wire.NameGetIOLock:    request.getLocks,
-	wire.NameGetIOStatus:  request.ioStatus,
-	wire.NameVoice:        request.voice,
-	wire.NameCheckOffline: request.checkOffline,
-	wire.NameCloudCtrl:    lacks("motor for lens or pan and tilt"),
-	wire.NameLCD:          lacks("built-in screen; send the screen card's frames by serial_data"),
-	wire.NameSetOSS:       lacks("object store that can be set by a client; see /delivery"),
-	wire.NameDeviceSet:    lacks("settings of this kind; change its config"),
-	wire.NameEncryption:   lacks("encryption of single plates; use a broker with TLS"),
+var cameraCommands = map[string]cameraCommand{
+	wire.NameGPIOOut:      {request.gpioOut, ""},
+	wire.NameGateOpen:     {request.gateOpen, allowOpen},
+	wire.NameIVSTrigger:   {request.trigger, "trigger"},
+	wire.NameWhitelist:    {request.rows, "rows"},
+	wire.NameSerialData:   {request.serialData, "serial"},
+	wire.NameTimestamp:    {request.timestamp, ""},
+	wire.NameSetTime:      {request.setTime, "time"},
+	wire.NameSnapshot:     {request.snapshot, "snapshot"},
+	wire.NameReboot:       {request.reboot, "reboot"},
+	wire.NameSetIOLock:    {request.setLocks, "lock"},
+	wire.NameSetIOLockOld: {request.setLocks, "lock"},
+	wire.NameGetIOLock:    {request.getLocks, ""},
+	wire.NameGetIOStatus:  {request.ioStatus, ""},
+	wire.NameVoice:        {request.voice, "speak"},
+	wire.NameCheckOffline: {request.checkOffline, ""},
+	wire.NameCloudCtrl:    {lacks("motor for lens or pan and tilt"), ""},
+	wire.NameLCD:          {lacks("built-in screen; send the screen card's frames by serial_data"), ""},
+	wire.NameSetOSS:       {lacks("object store that can be set by a client; see /delivery"), ""},
+	wire.NameDeviceSet:    {lacks("settings of this kind; change its config"), ""},
+	wire.NameEncryption:   {lacks("encryption of single plates; use a broker with TLS"), ""},
 }
 
 // camera carries out one of the vendor's commands.
 func (b *Board) camera(ctx context.Context, d change.Delivery, cmd wire.Command) (any, error) {
-	do, ok := cameraCommands[cmd.Name]
+	c, ok := cameraCommands[cmd.Name]
 	if !ok {
 		return nil, errcode.New(errcode.URLNotExist, "There is no command "+cmd.Name+"!")
 	}
-	return do(request{actions{b, "mqtt"}, cmd, d}, ctx)
+	if c.allow != "" {
+		if err := b.allowed(c.allow); err != nil {
+			return nil, err
+		}
+	}
+	return c.do(request{actions{b, "mqtt"}, cmd, d}, ctx)
+}
+
+// allowed is why clients may not do this over MQTT, or nil.
+func (b *Board) allowed(what string) error {
+	if slices.Contains(b.config().MQTT.Allow, what) {
+		return nil
+	}
+	return errcode.New(errcode.NotSupported, "Clients may not do this over MQTT; "+what+" is not in /mqtt/allow!")
 }
 
 // lacks refuses what no board of ours can do.
@@ -65,6 +93,10 @@ func lacks(what string) func(request, context.Context) (any, error) {
 func (o request) gpioOut(context.Context) (any, error) {
 	out, err := wire.ParseGPIOOut(o.cmd.Body)
 	if err != nil {
+		return nil, err
+	}
+	opens := out.IO == barrier.RaiseOutput && out.Value == 2 // as gate_direct_open does
+	if err := o.allowed(allowOutput); err != nil && !(opens && o.allowed(allowOpen) == nil) {
 		return nil, err
 	}
 	return nil, o.once(o.delivery, func() error {
@@ -80,10 +112,15 @@ func (o request) trigger(context.Context) (any, error) {
 	return nil, o.once(o.delivery, func() error { return o.Trigger(o.cmd.ID) })
 }
 
+// rows are not signed: where the account's policy asks for signed whitelists,
+// they are read only.
 func (o request) rows(context.Context) (any, error) {
 	w, err := wire.ParseWhitelistOperator(o.cmd.Body)
 	if err != nil {
 		return nil, err
+	}
+	if w.OperatorType != wire.OperateSelect && o.allowed(allowUnsignedRows) != nil && o.trust("whitelist").Required {
+		return nil, errcode.New(errcode.NotSupported, "The account's policy asks for signed whitelists, and "+allowUnsignedRows+" is not in /mqtt/allow!")
 	}
 	selection, err := o.Rows(w)
 	if err != nil || selection == nil {
@@ -92,39 +129,41 @@ func (o request) rows(context.Context) (any, error) {
 	return selection, nil
 }
 
-// serialData answers once the first item is on its way; with pauses between
-// items it takes its time without holding up other commands.
+// serialData answers once the first item is on its way, where there are pauses
+// between items; the others follow behind the answer.
 func (o request) serialData(ctx context.Context) (any, error) {
 	d, err := wire.ParseSerialData(o.cmd.Body)
 	if err != nil {
 		return nil, err
 	}
-	return nil, o.once(o.delivery, func() error {
-		if len(d.SerialData) == 1 || d.Interval == 0 {
-			return o.Serial(ctx, d)
-		}
-		first, rest := d, d
+	if err := o.havePorts(d); err != nil {
+		return nil, err
+	}
+	first, rest := d, d
+	if len(d.SerialData) > 1 && d.Interval > 0 {
 		first.SerialData, rest.SerialData = d.SerialData[:1], d.SerialData[1:]
-		for _, item := range rest.SerialData {
-			if item.SerialChannel >= len(o.serial) {
-				return o.Serial(ctx, d) // refuses
-			}
-		}
-		if err := o.Serial(ctx, first); err != nil {
-			return err
-		}
-		o.background.Go(func() {
-			select {
-			case <-ctx.Done():
-				return
-			case <-time.After(time.Duration(d.Interval) * time.Millisecond):
-			}
-			if err := o.Serial(ctx, rest); err != nil {
-				o.log.Warn("serial data was not sent to its end", "err", err)
-			}
-		})
-		return nil
+	} else {
+		rest.SerialData = nil
+	}
+	sent := false
+	err = o.once(o.delivery, func() error {
+		err := o.Serial(ctx, first)
+		sent = err == nil
+		return err
 	})
+	if !sent || len(rest.SerialData) == 0 {
+		return nil, err
+	}
+	return behind{func() {
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(time.Duration(d.Interval) * time.Millisecond):
+		}
+		if err := o.Serial(ctx, rest); err != nil {
+			o.log.Warn("serial data was not sent to its end", "err", err)
+		}
+	}}, nil
 }
 
 func (o request) timestamp(context.Context) (any, error) {
@@ -217,14 +256,17 @@ func (o request) checkOffline(context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	n, err := o.outbox.Waiting(o.account(), wire.NameIVSResult)
+	n, oldest, err := o.outbox.Backlog(o.account(), wire.NameIVSResult)
 	if err != nil {
 		return nil, err
 	}
-	r := wire.CheckOfflineReply{Enable: c.Enable, MaxCount: n}
+	var first wire.IVSResult
 	if n > 0 {
-		r.MinID = o.outbox.Oldest()
+		if err := json.Unmarshal(oldest.Payload, &first); err != nil {
+			return nil, err
+		}
 	}
+	r := wire.CheckOfflineReply{Enable: c.Enable, MaxCount: n, MinID: first.AlarmInfoPlate.Result.PlateResult.RecordID}
 	if c.Enable == "push" {
 		o.publishLive(wire.NameOfflineRecord, wire.Body{Body: wire.OfflineRecord{OfflineRecord: n}})
 	}
@@ -238,7 +280,7 @@ func (b *Board) tellWaiting(account int64) {
 		return
 	}
 	b.background.Go(func() { // it reads the whole outbox
-		n, err := b.outbox.Waiting(account, wire.NameIVSResult)
+		n, _, err := b.outbox.Backlog(account, wire.NameIVSResult)
 		if err != nil {
 			b.log.Error("the outbox cannot be read", "err", err)
 			return

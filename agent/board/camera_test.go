@@ -10,6 +10,7 @@ import (
 	"gatehouse/configs"
 	"gatehouse/hal/barrier"
 	"gatehouse/sync/errcode"
+	"gatehouse/sync/outbox"
 	"gatehouse/sync/wire"
 	"gatehouse/vision/link"
 )
@@ -46,6 +47,92 @@ func TestBareBoardRefuses(t *testing.T) {
 	if n := b.gate.Status().Opened; n != 0 {
 		t.Errorf("opened %d times", n)
 	}
+}
+
+// What clients may do over MQTT is listed: all by default, and what is not
+// listed is refused with the setting's name. A command that only tells is not
+// listed, and always answered.
+func TestWhatClientsMayDo(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	const pulse, hold = `{"io":0,"value":2}`, `{"io":0,"value":1}`
+	n := 0
+	for _, c := range []struct {
+		allow, name, body string
+		refused           bool
+	}{
+		{"lock", "gate_direct_open", `{}`, true},
+		{"open", "gate_direct_open", `{}`, false},
+		{"output", "gate_direct_open", `{}`, true},
+		{"lock", "gpio_out", pulse, true},
+		{"open", "gpio_out", pulse, false},
+		{"open", "gpio_out", hold, true},
+		{"open", "gpio_out", `{"io":1,"value":2}`, true},
+		{"output", "gpio_out", hold, false},
+		{"open", "set_io_lock_status", `{"ioout":1,"status":0}`, true},
+		{"lock", "set_io_lock_status", `{"ioout":1,"status":0}`, false},
+		{"open", "io_lock", `{"ioout":1,"status":0}`, true},
+		{"open", "serial_data", `{}`, true},
+		{"serial", "serial_data", `{}`, false},
+		{"open", "white_list_operator", `{"operator_type":"select","plate":""}`, true},
+		{"rows", "white_list_operator", `{"operator_type":"select","plate":""}`, false},
+		{"open", "ivs_trigger", `{}`, true},
+		{"trigger", "ivs_trigger", `{}`, false},
+		{"open", "snapshot", `{}`, true},
+		{"snapshot", "snapshot", `{}`, false},
+		{"open", "tts_voice", `{}`, true},
+		{"speak", "tts_voice", `{}`, false},
+		{"open", "set_time", `{}`, true},
+		{"time", "set_time", `{}`, false},
+		{"open", "reboot_dev", `{}`, true},
+		{"open", "get_io_lock_status", `{}`, false},
+		{"open", "check_offline_record", `{}`, false},
+	} {
+		n++
+		b.set(func(set *configs.Config) { set.MQTT.Allow = []string{c.allow} })
+		cmd, err := wire.ParseCommand(c.name, []byte(fmt.Sprintf(`{"id":"%d","payload":{"body":%s}}`, n, c.body)))
+		if err == nil {
+			_, err = b.carryOut(t.Context(), "down", cmd)
+		}
+		refused := err != nil && strings.Contains(err.Error(), "/mqtt/allow")
+		if refused != c.refused || refused && errcode.From(err).Code.MQTTCode() != 405 {
+			t.Errorf("with %s, %s %s: %v", c.allow, c.name, c.body, err)
+		}
+	}
+}
+
+// Rows are not signed: while the account asks for signed whitelists they are
+// only read, unless the config says otherwise.
+func TestRowsUnderThePolicy(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	const add, look = `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1}}`, `{"operator_type":"select","plate":""}`
+	body, _ := account(7, "a", false)
+	n := 0
+	rows := func(what, body string, want errcode.Code) {
+		t.Helper()
+		n++
+		if _, code := order(t, b, "white_list_operator", fmt.Sprint(n), body); code != want {
+			t.Errorf("%s: %d, want %d", what, code, want)
+		}
+	}
+	for _, signed := range []bool{false, true} {
+		body.Policy.SignWhitelist = signed
+		if err := b.state.adopt("http://cloud", body); err != nil {
+			t.Fatal(err)
+		}
+		want := errcode.Code(0)
+		if signed {
+			want = errcode.NotSupported
+		}
+		rows(fmt.Sprintf("add, policy %v", signed), add, want)
+		rows(fmt.Sprintf("delete, policy %v", signed), `{"operator_type":"delete","plate":"B1"}`, want)
+		rows(fmt.Sprintf("select, policy %v", signed), look, 0)
+	}
+	b.set(func(c *configs.Config) { c.MQTT.Allow = append(c.MQTT.Allow, "unsigned_rows") })
+	rows("allowed in so many words", add, 0)
+	b.set(func(c *configs.Config) { c.Gate.RowCommands = false })
+	rows("switched off", add, errcode.NotSupported)
 }
 
 // An output that is locked off is opened neither by a listed plate nor by a
@@ -98,6 +185,38 @@ func TestATriggerIsAnswered(t *testing.T) {
 			t.Errorf("%+v: %v", c.r, got)
 		}
 	}
+}
+
+// What waits is counted with its oldest record, also from before a restart;
+// what is on its way live is none of it.
+func TestCheckOffline(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir)
+	if err := b.state.setBinding(Binding{Body: &wire.BindBody{AccountID: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	see := func() int64 {
+		b.onResult(&link.Result{Event: link.EventPassage, Trigger: link.TriggerVideo, Plates: []link.Plate{{Text: "A1", Score: 1}}})
+		b.storeOne(<-b.results)
+		return b.plateIDs.last
+	}
+	look := func(when, id string, count int, oldest int64) {
+		t.Helper()
+		answer, code := order(t, b, "check_offline_record", id, `{"enable":"get"}`)
+		if want := (wire.CheckOfflineReply{Enable: "get", MaxCount: count, MinID: oldest}); code != 0 || answer != want {
+			t.Errorf("%s: %d %+v, want %+v", when, code, answer, want)
+		}
+	}
+	look("nothing waits", "1", 0, 0)
+	first := see()
+	b.Close()
+	b = open(t, dir)
+	defer b.Close()
+	see()
+	look("after a restart", "2", 2, first)
+	defer b.outbox.Feed(7, outbox.FeedOptions{}).Close()
+	see()
+	look("with a live one", "3", 2, first)
 }
 
 // A parking system's number of a result does not begin anew, and is the same

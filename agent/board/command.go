@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"sync"
 	"time"
 
 	"gatehouse/sync/change"
@@ -12,16 +13,63 @@ import (
 	"gatehouse/sync/wire"
 )
 
-// obey carries out commands in the order of their arrival.
+// Queues of commands that take their time.
+const (
+	askCloud   = iota // up to ten seconds
+	writePorts        // a port that takes no data holds up the others' bytes, and nothing else
+	readOutbox        // the whole of it
+	queues
+)
+
+var queueOf = map[string]int{wire.NameBind: askCloud, wire.NameUnbind: askCloud, wire.NameSerialData: writePorts, wire.NameCheckOffline: readOutbox}
+
+// mostQueued is how many commands of a queue wait; the next ones are refused.
+const mostQueued = 16
+
+// obey carries out commands in the order of their arrival; those that take
+// their time in the order of their queue, so that one that opens does not wait
+// for them.
 func (b *Board) obey(ctx context.Context) {
+	var wait sync.WaitGroup
+	defer wait.Wait()
+	var waiting [queues]chan inbound
+	for i := range waiting {
+		waiting[i] = make(chan inbound, mostQueued)
+		wait.Go(func() { b.each(ctx, waiting[i], b.one) })
+	}
+	b.each(ctx, b.commands, func(ctx context.Context, in inbound) {
+		if queue, slow := b.queue(in); slow {
+			select {
+			case waiting[queue] <- in:
+				return
+			default:
+				in.refused = errcode.New(errcode.RateExceeded, "")
+			}
+		}
+		b.one(ctx, in)
+	})
+}
+
+// each does something with what comes until ctx ends.
+func (b *Board) each(ctx context.Context, from <-chan inbound, do func(context.Context, inbound)) {
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case in := <-b.commands:
-			b.one(ctx, in)
+		case in := <-from:
+			do(ctx, in)
 		}
 	}
+}
+
+func (b *Board) queue(in inbound) (queue int, slow bool) {
+	topics, err := b.topics()
+	if err != nil {
+		return 0, false
+	}
+	name, _ := topics.ParseDown(in.topic)
+	queue, slow = queueOf[name]
+	return queue, slow
 }
 
 // one carries out one command and answers it.
@@ -34,9 +82,14 @@ func (b *Board) one(ctx context.Context, in inbound) {
 	if !ok {
 		return
 	}
+	b.unanswered.Add(1)
+	answered := func() { b.unanswered.Add(-1) }
 	cmd, err := wire.ParseCommand(name, in.payload)
 	if len(in.payload) > wire.MaxMessage {
 		err = errcode.Param("payload", fmt.Sprintf("makes the message larger than %d bytes", wire.MaxMessage))
+	}
+	if err == nil {
+		err = in.refused
 	}
 	r := wire.Reply{ID: cmd.ID, SN: b.state.SN(), Name: name, Version: wire.Version, Code: 200}
 	var body any
@@ -44,10 +97,13 @@ func (b *Board) one(ctx context.Context, in inbound) {
 		body, err = b.carryOut(ctx, in.topic, cmd)
 	}
 	if body == silent {
+		answered()
 		return
 	}
 	switch whole := body.(type) {
 	case nil:
+	case behind:
+		defer whole.do()
 	case payload:
 		r.Payload = whole.v
 	default:
@@ -61,8 +117,18 @@ func (b *Board) one(ctx context.Context, in inbound) {
 		e := errcode.New(errcode.RequestFailed, fmt.Sprintf("The answer would be %d bytes, more than a message holds; ask for less!", size))
 		r.Payload, r.Code, r.ErrorCode, r.ErrorMessage = nil, e.Code.MQTTCode(), int(e.Code), e.Error()
 	}
-	if err := b.reply(ctx, in.conn, topics.Reply(name), r); err != nil {
-		b.log.Warn("an answer was not delivered", "name", name, "err", err)
+	b.reply(ctx, in.conn, topics.Reply(name), r, answered)
+}
+
+// answerWait is how long a restart of the agent, or another connection, waits for
+// the answers under way: the one to the command that asks for it is among them.
+const answerWait = time.Second
+
+func (b *Board) awaitAnswers(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	for b.unanswered.Load() > 0 && ctx.Err() == nil {
+		time.Sleep(5 * time.Millisecond)
 	}
 }
 
@@ -78,6 +144,9 @@ type noReply struct{}
 
 // silent is the answer to what is not answered.
 var silent any = noReply{}
+
+// behind is the answer nil of what is not done yet: the rest is done behind it.
+type behind struct{ do func() }
 
 // carryOut does what a command says and gives the body of its answer, or nil.
 func (b *Board) carryOut(ctx context.Context, topic string, cmd wire.Command) (any, error) {
@@ -101,9 +170,9 @@ func (b *Board) carryOut(ctx context.Context, topic string, cmd wire.Command) (a
 		_, err = b.outbox.Ack(ack.Boot, ack.Ranges, b.uploads())
 		return silent, err
 	case wire.NameBind:
-		return nil, b.rebind()
+		return nil, b.rebind(ctx)
 	case wire.NameUnbind:
-		return nil, b.Unbind()
+		return nil, b.unbound(ctx)
 	}
 	return b.camera(ctx, d, cmd)
 }

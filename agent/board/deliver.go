@@ -25,19 +25,22 @@ func (b *Board) deliver(ctx context.Context, c *session.Conn, topics wire.Topics
 }
 
 // reply answers a command without waiting for the broker: who waited here
-// would keep the connection from reading the very acknowledgement.
-func (b *Board) reply(ctx context.Context, c *session.Conn, topic string, r wire.Reply) error {
+// would keep the connection from reading the very acknowledgement. It calls
+// done once the answer was acknowledged, or will not be.
+func (b *Board) reply(ctx context.Context, c *session.Conn, topic string, r wire.Reply, done func()) {
 	text, err := json.Marshal(r)
 	if err != nil {
-		return err
+		b.log.Error("an answer cannot be written", "name", r.Name, "err", err)
+		done()
+		return
 	}
 	sent := c.Send(topic, 1, text)
 	go func() {
+		defer done()
 		ctx, cancel := context.WithTimeout(ctx, 20*time.Second)
 		defer cancel()
 		if err := sent.Wait(ctx); err != nil && ctx.Err() == nil {
 			b.log.Warn("an answer was not delivered", "name", r.Name, "err", err)
 		}
 	}()
-	return nil
 }

@@ -60,9 +60,14 @@ func ReadConfig(dir string, base configs.Config) (ConfigStatus, error) {
 
 // PutInForce makes c the config in force: the gate decides by it from the next
 // result on, the vision process is started anew where its task is another, the
-// connection where it is made otherwise.
+// connection where it is made otherwise. One that is in force already, since the
+// agent was started with it, stays the same: so does the connection made with it.
 func (b *Board) PutInForce(c configs.Config) {
-	parts := configs.Restarts(configs.Diff(*b.config(), c))
+	changes := configs.Diff(*b.config(), c)
+	if len(changes) == 0 {
+		return
+	}
+	parts := configs.Restarts(changes)
 	b.current.Store(&c)
 	b.gate.Set(gateOptions(c))
 	b.vision.Set(visionTask(c))

@@ -18,6 +18,7 @@ type inbound struct {
 	topic   string
 	payload []byte
 	conn    *session.Conn
+	refused error // why it is not carried out, or nil
 }
 
 // topics are those of the configured layout.
@@ -77,11 +78,13 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 	if err != nil {
 		return session.Options{}, err
 	}
-	will, err := json.Marshal(b.up(wire.NameOffline, wire.Body{Body: wire.Offline{Boot: boot, Epoch: epoch, Reason: "lost"}}, nil))
-	if err != nil {
-		return session.Options{}, err
+	if b.config().MQTT.LastWill {
+		will, err := json.Marshal(b.up(wire.NameOffline, wire.Body{Body: wire.Offline{Boot: boot, Epoch: epoch, Reason: "lost"}}, nil))
+		if err != nil {
+			return session.Options{}, err
+		}
+		o.Will = &session.Message{Topic: topics.Up(wire.NameOffline), Payload: will}
 	}
-	o.Will = &session.Message{Topic: topics.Up(wire.NameOffline), Payload: will}
 	o.Subscriptions = topics.DownFilter()
 	conns := make(chan *session.Conn, 1)
 	var conn *session.Conn
@@ -97,7 +100,7 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 			return
 		}
 		select {
-		case b.commands <- inbound{topic, payload, conn}:
+		case b.commands <- inbound{topic: topic, payload: payload, conn: conn}:
 		case <-ctx.Done():
 		}
 	}
@@ -198,7 +201,7 @@ func (b *Board) live(ctx context.Context, c *session.Conn, topics wire.Topics, l
 func (b *Board) birth(epoch int64) wire.Birth {
 	s := b.outbox.Stats()
 	m := wire.Birth{Boot: s.Boot, Epoch: epoch, AgentVersion: b.version, BoardVersion: b.config().Device.BoardVersion, Models: b.vision.Status().Hello.Models,
-		StateDigest: map[string]string{"config": b.settings.Digest(), "whitelist": b.state.Whitelist.Digest()}, LastSeq: s.LastSeq, OldestSeq: b.outbox.Oldest(), Changes: []wire.ChangeState{}}
+		StateDigest: map[string]string{"config": b.settings.Digest(), "whitelist": b.state.Whitelist.Digest(), "faces": b.state.Faces.Digest()}, LastSeq: s.LastSeq, OldestSeq: b.outbox.Oldest(), Changes: []wire.ChangeState{}}
 	changes, err := b.engine.States()
 	if err != nil {
 		b.log.Error("the changes cannot be read", "err", err)

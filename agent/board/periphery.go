@@ -183,15 +183,20 @@ func (b *Board) report(name string, m any) {
 const barrierLook = 200 * time.Millisecond
 
 // watchBarrier reports the barrier's position when it changes, where it is
-// known: from end switches, else from the driver.
+// known: from end switches, else from the driver. Whether the outputs are
+// reached is reported when it changes, in any case.
 func (b *Board) watchBarrier(ctx context.Context) {
 	tick := time.NewTicker(barrierLook)
 	defer tick.Stop()
-	last := -1
+	last, reached := -1, true
 	for {
-		if now, known := b.gateStatus(); known && now != last {
-			last = now
-			b.report(wire.NameBarrierStatus, wire.Body{Body: wire.BarrierStatus{GateStatus: now, ConnectStatus: 1, Enable: 1}})
+		now, known := b.gateStatus()
+		if !known {
+			now = wire.GateBetween
+		}
+		if connected := b.barrier.Fault() == nil; known && now != last || connected != reached {
+			last, reached = now, connected
+			b.report(wire.NameBarrierStatus, wire.Body{Body: wire.BarrierStatus{GateStatus: now, ConnectStatus: bit(connected), Enable: 1}})
 		}
 		select {
 		case <-ctx.Done():

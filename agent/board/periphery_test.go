@@ -3,6 +3,7 @@ package board
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"reflect"
 	"sync"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"gatehouse/configs"
+	"gatehouse/hal/barrier"
 	"gatehouse/hal/input"
 	"gatehouse/hal/input/inputtest"
 	"gatehouse/sync/wire"
@@ -115,5 +117,63 @@ func TestEndSwitches(t *testing.T) {
 	b.current.Store(&c)
 	if got, known := b.gateStatus(); !known || got != wire.GateClosed {
 		t.Errorf("without switches: %d, %v", got, known)
+	}
+}
+
+// unplugged is a relay board whose cable comes and goes.
+type unplugged struct{ err error }
+
+func (u *unplugged) Switch(int, bool) error     { return u.err }
+func (u *unplugged) Position() barrier.Position { return barrier.Unknown }
+func (u *unplugged) Close() error               { return nil }
+
+// An unplugged relay board is told, and that it is there again; so is nothing
+// else of a barrier whose position is not known.
+func TestTheBarriersConnectionIsTold(t *testing.T) {
+	b := open(t, t.TempDir())
+	relays := &unplugged{}
+	b.barrier = barrier.NewLocks(barrier.NewRelays(relays), false)
+	if err := b.state.setBinding(Binding{Body: &wire.BindBody{AccountID: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var wait sync.WaitGroup
+	wait.Go(func() { b.watchBarrier(ctx) })
+	defer b.Close()
+	defer wait.Wait()
+	defer cancel()
+	told := func() (list []wire.BarrierStatus) {
+		events, err := b.outbox.List(100)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range events {
+			var m struct{ Body wire.BarrierStatus }
+			if e.Name == wire.NameBarrierStatus && json.Unmarshal(e.Payload, &m) == nil {
+				list = append(list, m.Body)
+			}
+		}
+		return list
+	}
+	lost := wire.BarrierStatus{GateStatus: wire.GateBetween, ConnectStatus: 0, Enable: 1}
+	back := wire.BarrierStatus{GateStatus: wire.GateBetween, ConnectStatus: 1, Enable: 1}
+	for _, c := range []struct {
+		err  error
+		want []wire.BarrierStatus
+	}{
+		{nil, nil},
+		{errors.New("it does not answer"), []wire.BarrierStatus{lost}},
+		{barrier.ErrNoOutput, []wire.BarrierStatus{lost}}, // says nothing of the others
+		{nil, []wire.BarrierStatus{lost, back}},
+	} {
+		relays.err = c.err
+		if err := b.barrier.Set(1, true); (err == nil) != (c.err == nil) {
+			t.Fatal(err)
+		}
+		for end := time.Now().Add(20 * time.Second); len(told()) < len(c.want) && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+		}
+		if got := told(); !reflect.DeepEqual(got, c.want) {
+			t.Errorf("%v: %+v, want %+v", c.err, got, c.want)
+		}
 	}
 }

@@ -94,6 +94,7 @@ func (b *Board) Run(ctx context.Context) error {
 	case <-ctx.Done():
 	case c := <-b.restart:
 		err = &RestartRequest{c}
+		b.awaitAnswers(ctx)
 		cancel()
 	}
 	wait.Wait()

@@ -71,7 +71,7 @@ func (b *Board) uploadAll(ctx context.Context, client *http.Client, list []outbo
 		return err // they wait for their account, or for the quota
 	}
 	perSecond := b.config().Pictures.UploadKiBS << 10
-	c := upload.Client{URL: bound.Cloud, SN: b.state.SN(), Key: b.state.identity.Keys.Sign, HTTP: client,
+	c := upload.Client{URL: bound.Cloud, SN: b.state.SN(), Key: b.state.identity.Keys.Sign, HTTP: client, Now: b.clock.Now,
 		Limit: rate.NewLimiter(rate.Limit(perSecond), max(perSecond, upload.Piece))}
 	for _, u := range list {
 		kind, known := pictureKinds[u.Field]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -78,8 +79,11 @@ func TestPictureModes(t *testing.T) {
 	}
 }
 
-// cloudOfPictures takes whole pictures; the first request fails.
+// cloudOfPictures takes whole pictures that are signed; the first request fails,
+// and by its clock the second comes at the wrong time.
 type cloudOfPictures struct {
+	key  string // the board's
+	now  time.Time
 	mu   sync.Mutex
 	got  map[string]int
 	seen int
@@ -92,6 +96,18 @@ func (c *cloudOfPictures) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "a proxy on the way", http.StatusBadGateway)
 		return
 	}
+	now := c.now
+	if c.seen == 2 {
+		now = now.Add(25 * time.Hour)
+	}
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		err = upload.Verify(r, body, c.key, now)
+	}
+	if err != nil {
+		answer(w, nil, err)
+		return
+	}
 	s := upload.State{Received: int64(c.got[r.URL.Path])}
 	if r.Method == http.MethodPut {
 		c.got[r.URL.Path] += int(r.ContentLength)
@@ -102,13 +118,16 @@ func (c *cloudOfPictures) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(s)
 }
 
-// Pictures of acknowledged events go to the bound cloud, and leave the board then.
+// Pictures of acknowledged events go to the bound cloud, and leave the board
+// then, not when the cloud finds a clock wrong. They are signed at the time that
+// the board knows best, whatever its clock says.
 func TestUpload(t *testing.T) {
-	cloud := &cloudOfPictures{got: map[string]int{}}
-	server := httptest.NewServer(cloud)
-	defer server.Close()
 	b := open(t, t.TempDir())
 	defer b.Close()
+	cloud := &cloudOfPictures{key: b.state.PublicKey(), now: time.Now().Add(50 * time.Hour), got: map[string]int{}}
+	server := httptest.NewServer(cloud)
+	defer server.Close()
+	b.clock.Good(cloud.now)
 	b.set(func(c *configs.Config) { c.Pictures.Mode = "path" })
 	if err := b.state.setBinding(Binding{Cloud: server.URL, Body: &wire.BindBody{AccountID: 7}}); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +24,8 @@ import (
 	"gatehouse/hal/barrier"
 	"gatehouse/hal/input"
 	"gatehouse/hal/input/inputtest"
+	"gatehouse/sync/errcode"
+	"gatehouse/sync/outbox"
 	"gatehouse/sync/wire"
 	"gatehouse/vision/link"
 )
@@ -406,6 +410,65 @@ func TestVendorCommands(t *testing.T) {
 				s.command(s.down("reboot_dev"), 1, fmt.Sprintf(`{"id":"reboot-%d","payload":{"body":{}}}`, time.Now().UnixNano()))
 			}
 		})
+	}
+}
+
+// Commands that take their time hold up neither an opening nor the
+// acknowledgement of an event; bytes for a serial port stay in order; more than
+// can wait are refused.
+func TestSlowCommandsHoldUpNothing(t *testing.T) {
+	s := openSite(t, "new")
+	asked, release := make(chan struct{}, 8), make(chan struct{})
+	cloud := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
+		asked <- struct{}{}
+		<-release
+	}))
+	defer cloud.Close()
+	defer http.DefaultClient.CloseIdleConnections()
+	defer close(release)
+	body, _ := account(7, "a", false)
+	if err := s.state.adopt(cloud.URL, body); err != nil {
+		t.Fatal(err)
+	}
+	s.run(t)
+	id, err := s.outbox.Put(t.Context(), outbox.Event{Name: "x", Payload: []byte(`{}`), Account: 7})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.command(s.down("bind"), 1, `{"id":"bind","payload":{"body":{}}}`)
+	<-asked // it answers no one
+	s.command(s.down("serial_data"), 1, `{"id":"first","payload":{"body":{"serialData":[{"serialChannel":0,"data":"YQ=="},{"serialChannel":0,"data":"Yg=="}],"interval":3000}}}`)
+	s.wait(s.down("serial_data")+"/reply", byID("first"))
+	s.command(s.down("serial_data"), 1, `{"id":"second","payload":{"body":{"serialData":[{"serialChannel":0,"data":"Yw=="}]}}}`)
+	for i := range mostQueued + 1 {
+		s.command(s.down("unbind"), 1, fmt.Sprintf(`{"id":"unbind-%d","payload":{"body":{}}}`, i))
+	}
+	begin := time.Now()
+	s.command("custom/265e1040-85e01fb7/open", 1, `{"id":"open","payload":{"body":{}}}`)
+	s.wait("custom/265e1040-85e01fb7/open/reply", byID("open"))
+	s.command(s.down("event_ack"), 1, fmt.Sprintf(`{"id":"ack","payload":{"body":{"boot":%q,"ranges":[[1,%d]]}}}`, id.Boot, id.Seq))
+	for s.outbox.Stats().Acknowledged == 0 && time.Since(begin) < 3*time.Second {
+		time.Sleep(5 * time.Millisecond)
+	}
+	if took := time.Since(begin); took > 2*time.Second || s.gate.Status().Opened != 1 {
+		t.Errorf("they waited for %s", took)
+	}
+	if r := s.wait(s.down("unbind")+"/reply", byID(fmt.Sprintf("unbind-%d", mostQueued))); r["error_code"] != float64(errcode.RateExceeded) {
+		t.Errorf("%v", r)
+	}
+	if n := s.count(s.down("bind") + "/reply"); n != 0 {
+		t.Error("bind was not slow")
+	}
+	got := make([]byte, 0, 8)
+	for part := make([]byte, 8); len(got) < 3; {
+		n, err := s.serial.Read(part)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, part[:n]...)
+	}
+	if string(got) != "abc" {
+		t.Errorf("%q was sent", got)
 	}
 }
 

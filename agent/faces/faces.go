@@ -6,8 +6,10 @@
 package faces
 
 import (
+	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -203,6 +205,23 @@ func (l *Library) Len() int {
 	l.mu.RLock()
 	defer l.mu.RUnlock()
 	return len(l.people)
+}
+
+// Digest names who is enrolled with which feature, so that two libraries can be
+// compared: SHA-256 over names and features in the order of the names.
+func (l *Library) Digest() string {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	order := make([]int, len(l.people))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(i, k int) int { return strings.Compare(l.people[i].Name, l.people[k].Name) })
+	h := sha256.New()
+	for _, i := range order {
+		fmt.Fprintf(h, "%q %s\n", l.people[i].Name, encode(l.features[i*Size:(i+1)*Size]))
+	}
+	return "sha256:" + hex.EncodeToString(h.Sum(nil))
 }
 
 // Needed is Similarity for this library.

@@ -104,6 +104,35 @@ func TestLibrary(t *testing.T) {
 	}
 }
 
+// Two libraries have one digest when the same people have the same features.
+func TestDigest(t *testing.T) {
+	a, b := library(t, filepath.Join(t.TempDir(), "a.db")), library(t, filepath.Join(t.TempDir(), "b.db"))
+	add := func(l *Library, name string, seed uint64, at int64) {
+		t.Helper()
+		if err := l.Add(name, feature(seed), time.Unix(at, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	same := func(what string, want bool) {
+		t.Helper()
+		if (a.Digest() == b.Digest()) != want {
+			t.Errorf("%s: %s and %s", what, a.Digest(), b.Digest())
+		}
+	}
+	same("empty", true)
+	add(a, "张三", 1, 1e9)
+	same("one more", false)
+	add(a, "李四", 2, 1e9)
+	add(b, "李四", 2, 2e9)
+	add(b, "张三", 1, 2e9)
+	same("in another order", true)
+	if err := b.Remove("张三"); err != nil {
+		t.Fatal(err)
+	}
+	add(b, "张三", 3, 1e9)
+	same("another feature", false)
+}
+
 func TestJoined(t *testing.T) {
 	a, b := feature(1), feature(1)
 	b[0] += .2

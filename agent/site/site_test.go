@@ -20,6 +20,7 @@ import (
 	"gatehouse/agent/site"
 	"gatehouse/agent/site/sitetest"
 	"gatehouse/configs"
+	"gatehouse/sync/binding"
 	"gatehouse/vision/link"
 )
 
@@ -86,6 +87,12 @@ func must[T any](t *testing.T) func(T, error) T {
 }
 
 type boardStatus struct {
+	Bound struct {
+		Account int64 `json:"account_id"`
+	} `json:"bound"`
+	Whitelist struct {
+		Rows int `json:"rows"`
+	} `json:"whitelist"`
 	Outbox struct {
 		Boot    string `json:"boot"`
 		LastSeq uint64 `json:"last_seq"`
@@ -370,4 +377,14 @@ func TestMosquitto(t *testing.T) {
 	if r := reply("make_coffee"); r.Code == 200 || r.ID != "x" {
 		t.Errorf("an unknown command: %+v", r)
 	}
+	// A forged unbind changes nothing; behind it the cloud's own one does.
+	publish("unbind", `{"id":"forged","payload":{"body":{}}}`)
+	if r := reply("unbind"); r.Code != 409 || status(t, b).Bound.Account == 0 {
+		t.Errorf("a forged unbind: %+v", r)
+	}
+	devices := map[string]any{"devices": []binding.DeviceItem{{SN: sn}}}
+	if err := s.API(t.Context(), http.MethodDelete, binding.DevicesPath, devices, nil); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "the unbinding", func() bool { st := status(t, b); return st.Bound.Account == 0 && st.Whitelist.Rows == 0 })
 }

@@ -9,6 +9,7 @@
 package barrier
 
 import (
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -45,12 +46,20 @@ type Driver interface {
 	Moving() bool
 	// Position tells where the barrier is.
 	Position() Position
+	// Fault is why the outputs are not reached, as far as the driver knows: the
+	// error of the last switching, nil where it worked.
+	Fault() error
 	// Close switches off what a pulse holds on.
 	Close() error
 }
 
+// ErrNoOutput is a command for an output that the board does not have; the
+// others are reached.
+var ErrNoOutput = errors.New("the board has no such output")
+
 // Switch is hardware that turns single outputs on and off. Its methods are
-// called one at a time. Output is 0 to Outputs-1.
+// called one at a time. Output is 0 to Outputs-1; one that is not there is
+// ErrNoOutput.
 type Switch interface {
 	Switch(output int, on bool) error
 	Position() Position
@@ -64,6 +73,7 @@ const again = 500 * time.Millisecond
 type Relays struct {
 	mu     sync.Mutex
 	to     Switch
+	fault  error // of the last switching
 	on     [Outputs]bool
 	off    [Outputs]*time.Timer // set while an output is in a pulse
 	closed bool
@@ -125,7 +135,11 @@ func (r *Relays) turn(output int, on bool) error {
 	if r.closed {
 		return fmt.Errorf("cannot switch output %d: the driver is closed", output)
 	}
-	if err := r.to.Switch(output, on); err != nil {
+	err := r.to.Switch(output, on)
+	if !errors.Is(err, ErrNoOutput) {
+		r.fault = err
+	}
+	if err != nil {
 		return fmt.Errorf("cannot switch output %d: %w", output, err)
 	}
 	r.on[output] = on
@@ -167,6 +181,13 @@ func (r *Relays) Moving() bool {
 		}
 	}
 	return false
+}
+
+// Fault is the error of the last switching.
+func (r *Relays) Fault() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.fault
 }
 
 // Position tells where the barrier is.

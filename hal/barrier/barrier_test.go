@@ -256,8 +256,11 @@ func TestSerialBoardThatFails(t *testing.T) {
 		defer b.mu.Unlock()
 		b.deaf, b.wrong = deaf, wrong
 	}
+	if d.Fault() != nil {
+		t.Error("there is a fault before anything was switched")
+	}
 	set(true, false)
-	if err := d.Set(0, true); err == nil {
+	if err := d.Set(0, true); err == nil || d.Fault() == nil {
 		t.Error("a board that does not answer counts as switched")
 	}
 	set(false, true)
@@ -265,8 +268,8 @@ func TestSerialBoardThatFails(t *testing.T) {
 		t.Error("a board's exception counts as switched")
 	}
 	set(false, false)
-	if err := d.Set(0, true); err != nil || !b.isOn(0) {
-		t.Error("it does not recover:", err)
+	if err := d.Set(0, true); err != nil || !b.isOn(0) || d.Fault() != nil {
+		t.Error("it does not recover:", err, d.Fault())
 	}
 	if d.Position() != Unknown {
 		t.Error("relays know where the barrier is")
@@ -307,8 +310,9 @@ func TestGPIOConforms(t *testing.T) {
 			return bool(pins[output].L) != low
 		})
 	}
-	if err := NewRelays(&gpioSwitch{}).Set(0, true); err == nil {
-		t.Error("an output without a line counts as switched")
+	none := NewRelays(&gpioSwitch{})
+	if err := none.Set(0, true); !errors.Is(err, ErrNoOutput) || none.Fault() != nil {
+		t.Errorf("an output without a line: %v, %v", err, none.Fault())
 	}
 	if _, err := NewGPIO([]string{"no such line"}, false); err == nil {
 		t.Error("a line that is not there is taken")

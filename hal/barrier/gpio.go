@@ -39,7 +39,7 @@ type gpioSwitch struct {
 func (g *gpioSwitch) Switch(output int, on bool) error {
 	pin := g.pins[output]
 	if pin == nil {
-		return fmt.Errorf("no GPIO line is configured for it (/barrier/gpio/lines/%d)", output)
+		return fmt.Errorf("%w: no GPIO line is configured for it (/barrier/gpio/lines/%d)", ErrNoOutput, output)
 	}
 	return pin.Out(gpio.Level(on != g.activeLow))
 }

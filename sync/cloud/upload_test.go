@@ -101,7 +101,9 @@ func TestPicturesAreUploaded(t *testing.T) {
 	good := upload.Client{URL: client.URL, SN: sn, Key: b.keys.Sign}
 	stranger, unknown := good, good
 	stranger.Key, unknown.SN = strangerKeys.Sign, "00000000-00000001"
-	refused("a stranger", errcode.AuthSignatureError, stranger, 4)
+	if err := stranger.Send(context.Background(), "00000001-0", 4, upload.Full, []byte("another")); err == nil || !strings.Contains(err.Error(), errcode.AuthSignatureError.Message()) {
+		t.Errorf("a stranger: %v", err)
+	}
 	refused("an unknown board", errcode.DeviceNotExist, unknown, 4)
 	refused("an event that nobody has told", errcode.ViewImageFailed, good, 5)
 	// A cloud that has no place now says so, and the board comes again.

@@ -47,7 +47,8 @@ func (b *Outbox) Feed(account int64, o FeedOptions) *Feed {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	now := key{b.current.boot, b.seq + 1}
-	return &Feed{b: b, account: account, o: o, start: now, live: now, gaps: b.gaps, spared: b.spared}
+	b.feed = &Feed{b: b, account: account, o: o, start: now, live: now, gaps: b.gaps, spared: b.spared}
+	return b.feed
 }
 
 // Close gives back what was handed out and not acknowledged.
@@ -60,6 +61,9 @@ func (f *Feed) Close() {
 		}
 	}
 	f.flight = nil
+	if f.b.feed == f {
+		f.b.feed = nil
+	}
 }
 
 // Next gives up to n events: those due again, live ones, and then the backlog,

@@ -23,6 +23,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math"
 	"os"
 	"sync"
 	"time"
@@ -117,6 +118,7 @@ type Outbox struct {
 	mu      sync.Mutex
 	index   index
 	current *series
+	feed    *Feed  // the present one, or nil
 	seq     uint64 // the last one given in current
 	acked   []forgotten
 	images  int64 // bytes of pictures on disk
@@ -343,15 +345,26 @@ func (b *Outbox) Oldest() uint64 {
 	return b.seq + 1
 }
 
-// Waiting counts the waiting events of an account by name; it reads them all.
-func (b *Outbox) Waiting(account int64, name string) (n int, err error) {
+// Backlog counts the waiting events of an account by name that came before the
+// present Feed, all of them where there is none, and gives the oldest; it reads
+// them all.
+func (b *Outbox) Backlog(account int64, name string) (n int, oldest Stored, err error) {
+	b.mu.Lock()
+	end := key{"\xff", math.MaxUint64}
+	if b.feed != nil {
+		end = b.feed.start
+	}
+	b.mu.Unlock()
 	err = b.each(func(s Stored) bool {
-		if s.Account == account && s.Name == name {
+		if (key{s.ID.Boot, s.ID.Seq}).less(end) && s.Account == account && s.Name == name {
+			if n == 0 {
+				oldest, oldest.Payload = s, append(json.RawMessage(nil), s.Payload...)
+			}
 			n++
 		}
 		return true
 	})
-	return n, err
+	return n, oldest, err
 }
 
 // Changed gives a channel that is closed when the next event has been stored

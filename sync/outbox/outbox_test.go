@@ -246,6 +246,50 @@ func TestFeedOrder(t *testing.T) {
 	}
 }
 
+// Who stops waiting reads nothing of what the writer is still at.
+func TestStopWaiting(t *testing.T) {
+	b := open(t, t.TempDir(), Options{FlushEvery: time.Millisecond})
+	defer b.Close()
+	for i := range 100 {
+		ctx, cancel := context.WithCancel(t.Context())
+		go cancel()
+		if boot, last, err := b.Begin(ctx, int64(i)); err != nil && (boot != "" || last != 0) {
+			t.Error(boot, last, err)
+		}
+		if id, err := b.Put(ctx, event(i)); err != nil && id.Boot != "" {
+			t.Error(id, err)
+		}
+	}
+}
+
+// The backlog is what waited when the present receiver came, of all boots.
+func TestBacklog(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir, Options{})
+	put(t, b, Event{Name: "other", Payload: []byte(`1`)})
+	first := put(t, b, Event{Name: "result", Payload: []byte(`2`)})
+	b.Close()
+	b = open(t, dir, Options{})
+	defer b.Close()
+	put(t, b, Event{Name: "result", Payload: []byte(`3`)})
+	look := func(when string, want int) {
+		t.Helper()
+		n, oldest, err := b.Backlog(0, "result")
+		if err != nil || n != want || n > 0 && (oldest.ID.Boot != first.Boot || oldest.ID.Seq != first.Seq || string(oldest.Payload) != "2") {
+			t.Errorf("%s: %d, %+v %v; want %d", when, n, oldest, err, want)
+		}
+	}
+	look("nobody is there", 2)
+	f := b.Feed(0, FeedOptions{})
+	put(t, b, Event{Name: "result", Payload: []byte(`4`)})
+	look("a live one is on its way", 2)
+	f.Close()
+	look("the receiver went", 3)
+	if n, _, err := b.Backlog(7, "result"); n != 0 || err != nil {
+		t.Errorf("another account: %d %v", n, err)
+	}
+}
+
 func TestFeedWindowAndRetry(t *testing.T) {
 	b := open(t, t.TempDir(), Options{FlushEvery: time.Microsecond})
 	defer b.Close()

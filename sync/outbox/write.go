@@ -29,25 +29,30 @@ type pending struct {
 // same time share a commit; a Decision or Result is committed at once.
 func (b *Outbox) Put(ctx context.Context, e Event) (wire.EventID, error) {
 	p := &pending{event: e, done: make(chan struct{})}
-	err := b.submit(ctx, p)
-	return p.id, err
+	if err := b.submit(ctx, p); err != nil { // the writer may still be at p
+		return wire.EventID{}, err
+	}
+	return p.id, nil
 }
 
 // Begin makes sure that the present series belongs to the account, and gives
 // its boot and last sequence. Called before a birth is sent.
 func (b *Outbox) Begin(ctx context.Context, account int64) (boot string, last uint64, err error) {
+	var now key // the writer's until p is done
 	p := &pending{done: make(chan struct{})}
 	p.do = func() error {
 		if err := b.belongTo(account); err != nil {
 			return err
 		}
 		b.mu.Lock()
-		boot, last = b.current.boot, b.seq
+		now = key{b.current.boot, b.seq}
 		b.mu.Unlock()
 		return nil
 	}
-	err = b.submit(ctx, p)
-	return boot, last, err
+	if err := b.submit(ctx, p); err != nil {
+		return "", 0, err
+	}
+	return now.boot, now.seq, nil
 }
 
 // submit gives p to the writer and waits for it.

@@ -132,7 +132,8 @@ type Client struct {
 var httpClient = &http.Client{Timeout: 20 * time.Second}
 
 // Send uploads a picture from where an earlier attempt ended. An *errcode.Error
-// is the cloud's word and final; any other error is the line's.
+// is the cloud's word on the picture and final; with any other error it is to be
+// tried again later.
 func (c Client) Send(ctx context.Context, boot string, seq uint64, kind string, jpeg []byte) error {
 	if len(jpeg) == 0 || len(jpeg) > MaxSize {
 		return errcode.Param("size", fmt.Sprintf("must be 1 to %d bytes", MaxSize))
@@ -196,13 +197,20 @@ func (c Client) call(ctx context.Context, method, at, span string, body []byte) 
 		Code    int    `json:"error_code"`
 		Message string `json:"error_message"`
 	}
-	// What a proxy on the way says, and a cloud that is in trouble itself, is not final.
 	if json.Unmarshal(text, &e) != nil {
 		e.Code = 0
 	}
 	code := errcode.Code(e.Code)
-	if code == 0 || code == errcode.RequestFailed || code == errcode.SaveImageFailed {
+	if later(code) {
 		return s, fmt.Errorf("cannot upload: the cloud answered %s %s", a.Status, e.Message)
 	}
 	return s, errcode.New(code, strings.TrimPrefix(e.Message, code.Message()))
+}
+
+// later reports whether what the cloud says is no word on the picture: what a
+// proxy on the way says (0), a cloud that is in trouble itself, a signature that
+// does not hold, as with a wrong clock (1001 to 1015), too many requests (1016
+// to 1018).
+func later(c errcode.Code) bool {
+	return c == 0 || c == errcode.RequestFailed || c == errcode.SaveImageFailed || c >= errcode.AuthParamsMissing && c <= errcode.DailyExceeded
 }

@@ -115,9 +115,11 @@ func TestRefusalIsFinal(t *testing.T) {
 	if err := c.Send(context.Background(), "b", 7, Full, []byte("x")); !errors.As(err, &final) || final.Code != errcode.DeviceNotBound {
 		t.Errorf("%v", err)
 	}
-	for _, k.refuse = range []errcode.Code{errcode.RequestFailed, errcode.SaveImageFailed} {
-		if err := c.Send(context.Background(), "b", 7, Full, []byte("x")); err == nil || errors.As(err, &final) {
-			t.Errorf("a cloud in trouble: %v", err)
+	for _, k.refuse = range errcode.All() {
+		trouble := k.refuse == errcode.RequestFailed || k.refuse == errcode.SaveImageFailed
+		later := trouble || k.refuse > errcode.URLNotExist && k.refuse < errcode.ParseJSONFailed // the signature, the clock, the rate
+		if err := c.Send(context.Background(), "b", 7, Full, []byte("x")); err == nil || errors.As(err, &final) == later {
+			t.Errorf("%d: %v", k.refuse, err)
 		}
 	}
 	if err := c.Send(context.Background(), "b", 7, Full, nil); !errors.As(err, &final) {

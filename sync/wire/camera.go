@@ -276,8 +276,8 @@ type CheckOffline struct {
 // CheckOfflineReply answers it.
 type CheckOfflineReply struct {
 	Enable   string `json:"enable"`    // as asked
-	MaxCount int    `json:"max_count"` // results that wait
-	MinID    uint64 `json:"min_id"`    // sequence of the oldest one that waits, 0 for none
+	MaxCount int    `json:"max_count"` // results from before the connection that wait
+	MinID    int64  `json:"min_id"`    // record_uuid of the oldest of them, 0 for none
 }
 
 // ParseCheckOffline reads the body of check_offline_record. Other values of

@@ -298,7 +298,7 @@ type Birth struct {
 	AgentVersion string            `json:"agent_version"` // of the agent
 	BoardVersion int               `json:"board_version"` // board type
 	Models       map[string]string `json:"models"`        // name → beginning of its SHA-256
-	StateDigest  map[string]string `json:"state_digest"`  // config, whitelist, faces
+	StateDigest  map[string]string `json:"state_digest"`  // config, whitelist, faces → sha256: and hex
 	Changes      []ChangeState     `json:"changes"`       // those that are kept
 	LastSeq      uint64            `json:"last_seq"`      // of the events
 	OldestSeq    uint64            `json:"oldest_seq"`    // of the events that wait

@@ -95,8 +95,8 @@ type KeepAlive struct {
 // (vendor-mqtt.md, 4.6).
 type BarrierStatus struct {
 	GateCtrlID    int `json:"gate_ctrl_id"`   // number of the barrier's controller
-	GateStatus    int `json:"gate_status"`    // 0 closed, 1 open, 2 in between
-	ConnectStatus int `json:"connect_status"` // 1 the board reaches the barrier's outputs
+	GateStatus    int `json:"gate_status"`    // 0 closed, 1 open, 2 in between or not known
+	ConnectStatus int `json:"connect_status"` // 1 the board reaches the barrier's outputs, 0 the last switching failed
 	Enable        int `json:"enable"`         // 1 the state is watched
 }
 

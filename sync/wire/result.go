@@ -130,7 +130,7 @@ type AlarmInfoPlate struct {
 	IPAddr     string `json:"ipaddr"`     // the board's IPv4 address
 	SerialNo   string `json:"serialno"`   // serial number
 	RuleID     int    `json:"rule_id"`    // 1
-	UserData   string `json:"user_data"`  // base64
+	UserData   string `json:"user_data"`  // base64 of device.user_data
 	Result     struct {
 		PlateResult PlateResult `json:"PlateResult"`
 	} `json:"result"`

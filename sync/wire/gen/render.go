@@ -36,9 +36,9 @@ Every command is answered, but for reboot_dev that is carried out and event_ack.
 | code | meaning |
 |---|---|
 | 400 | a body that cannot be read, or a parameter out of range; error_message names it |
-| 401 | signature or login |
+| 401 | signature or login; 1016: too many commands wait that take their time, send it again later |
 | 404 | no such command, change or record |
-| 405 | this board does not have it, or its config does not allow it |
+| 405 | this board does not have it, or its config does not allow it: mqtt.allow lists what clients may do, by the words given with the commands below |
 | 409 | not at this moment: locked, moving, applied or cancelled already |
 | 500 | it failed |
 

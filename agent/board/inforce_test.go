@@ -1,0 +1,96 @@
+package board
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"path/filepath"
+	"sync"
+	"testing"
+	"time"
+
+	"gatehouse/agent/settings"
+	"gatehouse/configs"
+)
+
+// A config that only a restart of the agent changes, and that changes the
+// connection too, is used on a healthy network.
+func TestAConfigOfBothSortsIsUsed(t *testing.T) {
+	address := broker(t)
+	p := connectParking(t, address)
+	const sn = "265e1040-85e01fb7"
+	c := configs.Default()
+	c.Device.SN, c.MQTT.Broker = sn, "tcp://"+address
+	ctx, cancel := context.WithCancel(context.Background())
+	var wait sync.WaitGroup
+	opened := make(chan *Board, 8)
+	wait.Go(func() {
+		o := Options{Config: c, Dir: filepath.Join(t.TempDir(), "state"), Program: "gatehouse-vision", Version: "test", Log: slog.New(slog.DiscardHandler)}
+		if err := RunAgent(ctx, o, func(b *Board) { opened <- b }); err != nil {
+			t.Error(err)
+		}
+	})
+	defer wait.Wait()
+	defer cancel()
+	up, down := "device/"+sn+"/message/up/", "device/"+sn+"/message/down/config"
+	p.wait(up+"birth", nil)
+	const content = `{"mode":"merge","config":{"barrier":{"close_after":"6s"},"mqtt":{"keep_alive":"7s","trial":"10s"}}}`
+	p.command(down, 1, `{"id":"stage","payload":{"body":`+stage(t, "c1", "config", content, "", nil, "", 0)+`}}`)
+	p.wait(down+"/reply", byID("stage"))
+	p.command(down, 1, `{"id":"apply","payload":{"body":{"operator_type":"apply","change_id":"c1"}}}`)
+	if r := p.wait(down+"/reply", byID("apply")); r["code"] != 200.0 {
+		t.Errorf("%v", r)
+	}
+	end := p.wait(up+"change", func(m map[string]any) bool { return at(m, "payload", "body", "result") != nil })
+	if r := at(end, "payload", "body"); at(r, "state") != "used" {
+		t.Errorf("%v", r)
+	}
+	<-opened
+	b := <-opened
+	if c := b.InForce(); c.Barrier.CloseAfter != configs.Duration(6*time.Second) || c.MQTT.KeepAlive != configs.Duration(7*time.Second) {
+		t.Errorf("%+v %+v", c.Barrier, c.MQTT)
+	}
+}
+
+// The command that has the agent restart is answered before its connection
+// ends; a broker that does not take the answer holds the restart up no longer
+// than answerWait.
+func TestARestartWaitsForTheAnswers(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		answered time.Duration // after the restart was asked for; 0: never
+		atLeast  time.Duration
+	}{{"answered", 300 * time.Millisecond, 300 * time.Millisecond}, {"never", 0, answerWait}} {
+		t.Run(c.name, func(t *testing.T) {
+			b := open(t, t.TempDir())
+			defer b.Close()
+			begin := time.Now()
+			b.unanswered.Add(1)
+			b.Restart(settings.Candidate{ChangeID: "c1"})
+			if c.answered > 0 {
+				time.AfterFunc(c.answered, func() { b.unanswered.Add(-1) })
+			}
+			var again *RestartRequest
+			if err := b.Run(t.Context()); !errors.As(err, &again) || again.Candidate.ChangeID != "c1" {
+				t.Fatal(err)
+			}
+			if took := time.Since(begin); took < c.atLeast {
+				t.Errorf("it restarted after %s", took)
+			}
+		})
+	}
+}
+
+// The same for a command that has the board connect anew.
+func TestAnotherConnectionWaitsForTheAnswers(t *testing.T) {
+	s := openSite(t, "new")
+	s.run(t)
+	s.unanswered.Add(1)
+	s.reconnect()
+	time.Sleep(answerWait / 2)
+	if s.count(s.up("offline")) != 0 {
+		t.Error("the connection ended before the answer")
+	}
+	s.unanswered.Add(-1)
+	s.wait(s.up("offline"), nil)
+}
