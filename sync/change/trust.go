@@ -23,6 +23,9 @@ type Trust struct {
 type sequences struct {
 	Staged  uint64 `json:"staged"`
 	Applied uint64 `json:"applied"`
+	// Again is the digest under Staged where its content could not be fetched
+	// and the change is forgotten: this one alone may come again.
+	Again string `json:"again,omitempty"`
 }
 
 func loadSequences(tx *bolt.Tx, kind, scope string) (s sequences, err error) {
@@ -30,7 +33,20 @@ func loadSequences(tx *bolt.Tx, kind, scope string) (s sequences, err error) {
 	return s, err
 }
 
-// verify checks a staged content's signature and takes its sequence, within tx.
+// changeSequences changes those of a signed change's kind and scope, within tx.
+func changeSequences(tx *bolt.Tx, c *Change, f func(*sequences)) error {
+	if c.Sequence == 0 {
+		return nil
+	}
+	last, err := loadSequences(tx, c.Kind, c.Scope)
+	if err != nil {
+		return err
+	}
+	f(&last)
+	return store.PutJSON(tx.Bucket(sequencesBucket), key(c.Kind, c.Scope), last)
+}
+
+// verify checks a staged content's signature, within tx.
 func (e *Engine) verify(tx *bolt.Tx, c *Change, s *wire.Signature) error {
 	trust := e.o.Trust(c.Kind)
 	if !trust.Required && (s == nil || len(trust.Keys) == 0) {
@@ -38,6 +54,9 @@ func (e *Engine) verify(tx *bolt.Tx, c *Change, s *wire.Signature) error {
 	}
 	v := signed.Verifier{Keys: trust.Keys, Scopes: trust.Scopes, Now: e.o.Now, Last: func(kind, scope string) (uint64, error) {
 		last, err := loadSequences(tx, kind, scope)
+		if s.Sequence == last.Staged && c.Digest == last.Again {
+			return last.Staged - 1, err
+		}
 		return last.Staged, err
 	}}
 	h, err := v.Verify(c.Kind, c.Digest, c.Length, s)
@@ -45,12 +64,23 @@ func (e *Engine) verify(tx *bolt.Tx, c *Change, s *wire.Signature) error {
 		return err
 	}
 	c.Scope, c.Sequence = h.Scope, h.Sequence
-	last, err := loadSequences(tx, c.Kind, c.Scope)
-	if err != nil {
-		return err
-	}
-	last.Staged = h.Sequence
-	return store.PutJSON(tx.Bucket(sequencesBucket), key(c.Kind, c.Scope), last)
+	return nil
+}
+
+// markKept takes the sequence of a change that is kept, within tx: one that is
+// refused may come again.
+func markKept(tx *bolt.Tx, c *Change) error {
+	return changeSequences(tx, c, func(s *sequences) { s.Staged, s.Again = c.Sequence, "" })
+}
+
+// markMissed lets a change come again whose content could not be fetched,
+// unless a newer one was taken meanwhile.
+func markMissed(tx *bolt.Tx, c *Change) error {
+	return changeSequences(tx, c, func(s *sequences) {
+		if s.Staged == c.Sequence {
+			s.Again = c.Digest
+		}
+	})
 }
 
 // stillTrusted checks again when a change is to be applied: the policy may have
@@ -74,15 +104,7 @@ func (e *Engine) stillTrusted(tx *bolt.Tx, c *Change) error {
 
 // markApplied takes the sequence of an applied change, within tx.
 func markApplied(tx *bolt.Tx, c *Change) error {
-	if c.Sequence == 0 {
-		return nil
-	}
-	last, err := loadSequences(tx, c.Kind, c.Scope)
-	if err != nil {
-		return err
-	}
-	last.Applied = max(last.Applied, c.Sequence)
-	return store.PutJSON(tx.Bucket(sequencesBucket), key(c.Kind, c.Scope), last)
+	return changeSequences(tx, c, func(s *sequences) { s.Applied = max(s.Applied, c.Sequence) })
 }
 
 // refusalEvery bounds how often a refused signature is reported up: whoever
