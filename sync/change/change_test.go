@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -271,6 +273,61 @@ func TestAFailedStepIsUndoneWithThoseBeforeIt(t *testing.T) {
 	if r.Result == nil || r.Result.ErrorMessage != "Request failed!cannot do the step two: no room" {
 		t.Errorf("%+v", r.Result)
 	}
+}
+
+// An undo that fails is tried again while the agent runs, also of a change that
+// a restart interrupted; a cancel meanwhile is in time, and one that is heard
+// counts.
+func TestAnUndoThatFailsIsTriedAgain(t *testing.T) {
+	full := errors.New("the flash is full")
+	var left atomic.Int32
+	left.Store(3)
+	k := &fake{name: "fake"}
+	one := k.outside("one", nil, nil)
+	one.Undo = func(context.Context, *Change) error {
+		k.note("undo one")
+		if left.Add(-1) >= 0 {
+			return full
+		}
+		return nil
+	}
+	two := k.outside("two", full, nil)
+	two.NoReturn = true
+	k.steps = []Step{one, two}
+	path := filepath.Join(t.TempDir(), "db")
+	b := start(t, path, k)
+	b.do("stage", "c1", content)
+	b.do("apply", "c1", "")
+	if r := b.until("c1", "staged"); r.Result == nil || !strings.HasSuffix(r.Result.ErrorMessage, full.Error()) {
+		t.Errorf("%+v", r.Result)
+	}
+	if n := strings.Count(fmt.Sprint(k.noted()), "undo one"); n != 4 {
+		t.Errorf("%d undos", n)
+	}
+
+	left.Store(1 << 20)
+	failing := func() {
+		t.Helper()
+		k.mu.Lock()
+		k.notes = nil
+		k.mu.Unlock()
+		for deadline := time.Now().Add(5 * time.Second); !slices.Contains(k.noted(), "undo one"); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("there is no undo")
+			}
+		}
+	}
+	b.do("apply", "c1", "")
+	failing()
+	if state, code := b.do("cancel", "c1", ""); state != "applying" || code != 0 {
+		t.Errorf("a cancel while it is undone: %s %d", state, code)
+	}
+	b.close()
+	b = start(t, path, k) // still it cannot be undone
+	failing()
+	left.Store(0)
+	b.until("c1", "cancelled")
+	b.close()
 }
 
 // A redelivered command has its stored answer and no second effect; the same
