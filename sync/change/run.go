@@ -58,7 +58,9 @@ func (e *Engine) background(k Kind, id string, do func(context.Context, *run)) *
 		defer stop(nil)
 		do(ctx, r)
 		e.mu.Lock()
-		delete(e.running, name)
+		if e.running[name] == r { // else it is applied again already
+			delete(e.running, name)
+		}
 		e.sweep()
 		e.mu.Unlock()
 		e.nudge()
