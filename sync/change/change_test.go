@@ -330,6 +330,41 @@ func TestAnUndoThatFailsIsTriedAgain(t *testing.T) {
 	b.close()
 }
 
+// What is busy or too late is told from what failed, delivered again too.
+func TestTooLateIsNoFailure(t *testing.T) {
+	k := &fake{name: "fake"}
+	hold := make(chan struct{})
+	step := k.outside("one", nil, hold)
+	step.NoReturn = true
+	k.steps = []Step{step}
+	b := start(t, filepath.Join(t.TempDir(), "db"), k)
+	defer b.close()
+	b.do("stage", "c1", content)
+	b.do("apply", "c1", "")
+	for len(k.noted()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	for _, c := range []wire.ChangeCommand{
+		{OperatorType: wire.VerbCancel, ChangeID: "c1"},
+		{OperatorType: wire.VerbStage, ChangeID: "c1", Content: content, Digest: Digest([]byte(content))},
+	} {
+		for range 2 {
+			_, err := b.engine.Handle(Delivery{ID: c.OperatorType}, "fake", c)
+			if e := errcode.From(err); e == nil || e.Code != errcode.RequestFailed || e.MQTTCode() != 409 {
+				t.Errorf("%s: %v", c.OperatorType, err)
+			}
+		}
+	}
+	close(hold)
+	b.until("c1", "used")
+	k.steps = []Step{inside(errors.New("the flash is full"))}
+	b.do("stage", "c2", content)
+	_, err := b.engine.Handle(Delivery{ID: "failing"}, "fake", wire.ChangeCommand{OperatorType: wire.VerbApply, ChangeID: "c2"})
+	if e := errcode.From(err); e == nil || e.MQTTCode() != 500 {
+		t.Errorf("%v", err)
+	}
+}
+
 // A redelivered command has its stored answer and no second effect; the same
 // id with another body is another command.
 func TestRedelivery(t *testing.T) {

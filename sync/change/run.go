@@ -37,7 +37,7 @@ func splitKey(name string) (kind, id string) {
 func (e *Engine) interrupt(tx *bolt.Tx, c *Change, next *after) (wire.ChangeReport, error) {
 	r := e.running[c.key()]
 	if r == nil || r.noReturn {
-		return c.ChangeReport, errcode.New(errcode.RequestFailed, "Too late: the change is past the point where it can be undone!")
+		return c.ChangeReport, errcode.Busy("Too late: the change is past the point where it can be undone!")
 	}
 	c.Cancelled, next.stop = true, true
 	return c.ChangeReport, save(tx, c)

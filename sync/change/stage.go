@@ -61,7 +61,7 @@ func (e *Engine) room(tx *bolt.Tx) error {
 		return err
 	}
 	if n >= maxStaged {
-		return errcode.New(errcode.RequestFailed, fmt.Sprintf("There are %d staged changes already; apply or cancel some!", n))
+		return errcode.Busy(fmt.Sprintf("There are %d staged changes already; apply or cancel some!", n))
 	}
 	return nil
 }
