@@ -59,7 +59,7 @@ func (e *Engine) verify(tx *bolt.Tx, c *Change, s *wire.Signature) error {
 		}
 		return last.Staged, err
 	}}
-	h, err := v.Verify(c.Kind, c.Digest, c.Length, s)
+	h, err := v.Verify(signed.Header{Kind: c.Kind, Digest: c.Digest, Length: c.Length, Base: c.Base}, s)
 	if err != nil {
 		return err
 	}

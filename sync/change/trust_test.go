@@ -80,6 +80,17 @@ func TestSignaturePolicy(t *testing.T) {
 	b.close() // the count survives
 	b = startWith(t, path, o, k)
 	defer b.close()
+	delta := wire.ChangeCommand{OperatorType: wire.VerbStage, ChangeID: "d", Content: content, Digest: Digest([]byte(content)), Base: Digest([]byte("a set"))}
+	delta.Signature, err = signed.Sign(signed.Header{Kind: "fake", Scope: "sn", Sequence: 7, Digest: delta.Digest, Length: int64(len(content)), Base: delta.Base, KeyID: "a"}, private)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stripped := delta
+	stripped.Base = ""
+	_, code := b.send("fake", stripped)
+	expect("a delta without its base", code, refused)
+	_, code = b.send("fake", delta)
+	expect("a delta as it was signed", code, 0)
 	expect("again after a restart", stage("e6", "sn", 6), refused)
 	apply := func(id string) errcode.Code {
 		_, code := b.send("fake", wire.ChangeCommand{OperatorType: wire.VerbApply, ChangeID: id})
@@ -91,7 +102,7 @@ func TestSignaturePolicy(t *testing.T) {
 	expect("the group's", apply("g1"), 0)
 
 	list, err := audit.List(b.db, 100)
-	if err != nil || len(list) != 7 {
+	if err != nil || len(list) != 8 {
 		t.Errorf("%d entries in the audit, %v: %+v", len(list), err, list)
 	}
 	if e := list[len(list)-1]; e.What != "refused" || e.ChangeID != "s4" || e.Code != int(refused) || !strings.Contains(e.Detail, "not newer") {
