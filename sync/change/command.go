@@ -148,7 +148,7 @@ func (f *failedApply) Error() string { return f.cause.Error() }
 func (f *failedApply) Unwrap() error { return f.cause }
 
 // recordFailure writes that applying failed and the change is staged as
-// before; also is done in the same transaction, where given.
+// before; also is done in the same transaction.
 func (e *Engine) recordFailure(k Kind, id string, cause error, also func(*bolt.Tx, wire.ChangeReport) error) (report wire.ChangeReport, err error) {
 	err = e.db.Update(func(tx *bolt.Tx) error {
 		c, err := e.load(tx, k.Name(), id)
@@ -159,9 +159,6 @@ func (e *Engine) recordFailure(k Kind, id string, cause error, also func(*bolt.T
 			return err
 		}
 		report = c.ChangeReport
-		if also == nil {
-			return nil
-		}
 		return also(tx, report)
 	})
 	return report, err

@@ -111,22 +111,30 @@ func markApplied(tx *bolt.Tx, c *Change) error {
 // sends bad ones in bulk must not fill the outbox. The audit has them all.
 const refusalEvery = time.Minute
 
+// auditRefusal puts a refused signature into the audit.
+func (e *Engine) auditRefusal(tx *bolt.Tx, r wire.ChangeReport, why *errcode.Error) error {
+	if why.Code != errcode.AuthSignatureError {
+		return nil
+	}
+	e.o.Log.Warn("a change's signature is refused", "kind", r.Kind, "change", r.ChangeID, "why", why.Detail)
+	return audit.Put(tx, audit.Entry{At: e.o.Now().Unix(), What: "refused", Kind: r.Kind, ChangeID: r.ChangeID, Code: int(why.Code), Detail: why.Detail})
+}
+
 // refused puts a refused signature into the audit and, now and then, reports it.
 func (e *Engine) refused(tx *bolt.Tx, k Kind, c wire.ChangeCommand, why *errcode.Error) error {
 	if why.Code != errcode.AuthSignatureError {
 		return nil
 	}
 	now := e.o.Now()
-	e.o.Log.Warn("a change's signature is refused", "kind", k.Name(), "change", c.ChangeID, "why", why.Detail)
-	if err := audit.Put(tx, audit.Entry{At: now.Unix(), What: "refused", Kind: k.Name(), ChangeID: c.ChangeID, Code: int(why.Code), Detail: why.Detail}); err != nil {
+	r := wire.ChangeReport{ChangeID: c.ChangeID, Kind: k.Name(), Digest: c.Digest,
+		Result: &wire.ChangeResult{ErrorCode: int(why.Code), ErrorMessage: why.Error(), At: now.Unix()}}
+	if err := e.auditRefusal(tx, r, why); err != nil {
 		return err
 	}
 	if now.Sub(e.refusals).Abs() < refusalEvery {
 		return nil
 	}
 	e.refusals = now
-	r := wire.ChangeReport{ChangeID: c.ChangeID, Kind: k.Name(), Digest: c.Digest,
-		Result: &wire.ChangeResult{ErrorCode: int(why.Code), ErrorMessage: why.Error(), At: now.Unix()}}
 	if known, err := e.load(tx, k.Name(), c.ChangeID); err == nil && known != nil {
 		r.State, r.Digest = known.State, known.Digest
 	}

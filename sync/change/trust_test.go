@@ -190,3 +190,39 @@ func TestASignedChangeThatWasNotKeptMayComeAgain(t *testing.T) {
 	k.check = nil
 	expect("the same once the board takes it", stage("w", "", content, 101), 0)
 }
+
+// An apply that waited and is refused then, since the policy came on meanwhile,
+// says so with its code and stands in the audit.
+func TestARefusalAfterAWaitIsAudited(t *testing.T) {
+	var busy, required atomic.Bool
+	busy.Store(true)
+	k := &fake{name: "fake", steps: []Step{inside(nil)}}
+	b := startWith(t, filepath.Join(t.TempDir(), "db"), Options{
+		Trust: func(string) Trust { return Trust{Required: required.Load(), Scopes: []string{"sn"}} },
+		Hold: func() string {
+			if busy.Load() {
+				return "a vehicle is under the barrier"
+			}
+			return ""
+		}}, k)
+	defer b.close()
+	b.do("stage", "c1", content)
+	if r, code := b.send("fake", wire.ChangeCommand{OperatorType: wire.VerbApply, ChangeID: "c1"}); code != 0 || r.Step != StepWaiting {
+		t.Fatalf("%d %+v", code, r)
+	}
+	required.Store(true)
+	busy.Store(false)
+	var r wire.ChangeReport
+	for deadline := time.Now().Add(5 * time.Second); r.Result == nil; time.Sleep(time.Millisecond) {
+		if r = b.until("c1", wire.StateStaged); time.Now().After(deadline) {
+			t.Fatalf("%+v", r)
+		}
+	}
+	if r.Result.ErrorCode != int(errcode.AuthSignatureError) || !strings.HasPrefix(r.Result.ErrorMessage, errcode.AuthSignatureError.Message()) {
+		t.Errorf("%+v", r.Result)
+	}
+	list, err := audit.List(b.db, 10)
+	if err != nil || len(list) != 1 || list[0].ChangeID != "c1" || list[0].Kind != "fake" || list[0].Code != int(errcode.AuthSignatureError) {
+		t.Errorf("%+v %v", list, err)
+	}
+}

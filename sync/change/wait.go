@@ -153,7 +153,9 @@ func (e *Engine) tryOne(k Kind, id string) error {
 	})
 	if failed != nil { // the transaction was rolled back
 		next = after{}
-		_, err = e.recordFailure(k, id, failed, nil)
+		_, err = e.recordFailure(k, id, failed, func(tx *bolt.Tx, r wire.ChangeReport) error {
+			return e.auditRefusal(tx, r, errcode.From(failed))
+		})
 	}
 	if err != nil {
 		return err
