@@ -282,7 +282,8 @@ func (b *Board) onResult(r *link.Result) {
 	b.results <- d
 }
 
-// store puts results into the outbox; on the way out it stores what is left.
+// store puts results into the outbox; on the way out, when no more come, it
+// stores what is left.
 func (b *Board) store(ctx context.Context) {
 	for _, l := range b.left {
 		b.log.Warn("a passage that was opened for before the last stop is told now", "plate", l.Decision.Plate)
