@@ -345,7 +345,7 @@ func (b *Outbox) Oldest() uint64 {
 
 // Waiting counts the waiting events of an account by name; it reads them all.
 func (b *Outbox) Waiting(account int64, name string) (n int, err error) {
-	err = b.each(func(s Stored) bool {
+	err = b.Each(func(s Stored) bool {
 		if s.Account == account && s.Name == name {
 			n++
 		}
@@ -373,7 +373,7 @@ func (b *Outbox) List(n int) (found []Stored, err error) {
 	if n <= 0 {
 		return nil, nil
 	}
-	err = b.each(func(s Stored) bool {
+	err = b.Each(func(s Stored) bool {
 		s.Payload = append(json.RawMessage(nil), s.Payload...)
 		found = append(found, s)
 		return len(found) < n
@@ -381,8 +381,8 @@ func (b *Outbox) List(n int) (found []Stored, err error) {
 	return found, err
 }
 
-// each reads the waiting events until f says no; the payload is valid in f only.
-func (b *Outbox) each(f func(Stored) bool) error {
+// Each reads the waiting events until f says no; the payload is valid in f only.
+func (b *Outbox) Each(f func(Stored) bool) error {
 	stop := errors.New("stop")
 	err := b.db.View(func(tx *bolt.Tx) error {
 		return store.ForEach(tx.Bucket(eventsBucket), func(k, v []byte, err error) error {

@@ -154,6 +154,8 @@ type DecisionReport struct {
 	// that row by characters that are taken for one another.
 	Tolerated bool `json:"tolerated,omitempty"`
 	Alarm     bool `json:"alarm,omitempty"` // the plate is on the black list
+	// Passage names the vehicle's passage, the same in all messages of it.
+	Passage string `json:"passage,omitempty"`
 }
 
 // SetTime fills the result's times: at by the board's clock, in its local zone.
