@@ -29,6 +29,9 @@ type actions struct {
 func (a actions) Output(output, value int, pulse time.Duration) error {
 	err := a.gate.Command(output, value, pulse, time.Now())
 	a.log.Info("a client switches an output", "channel", a.channel, "output", output, "value", value, "pulse", pulse, "err", err)
+	if errors.Is(err, barrier.ErrLocked) {
+		return errcode.Busy(err.Error())
+	}
 	return err
 }
 
@@ -148,7 +151,7 @@ func (a actions) Reboot() error {
 		return errcode.New(errcode.NotSupported, "Clients may not restart this board; see /ports/reboot!")
 	}
 	if a.barrier.Moving() {
-		return errcode.New(errcode.RequestFailed, "The barrier is moving; try again when it stands!")
+		return errcode.Busy("The barrier is moving; try again when it stands!")
 	}
 	a.log.Warn("a client restarts the board", "channel", a.channel)
 	cmd := exec.Command(command[0], command[1:]...)

@@ -291,13 +291,13 @@ func (b *Board) onResult(r *link.Result) {
 	b.results <- d
 }
 
-// store puts results into the outbox; on the way out it stores what is left.
+// store puts results into the outbox; on the way out, when no more come, it
+// stores what is left.
 func (b *Board) store(ctx context.Context) {
-	for _, l := range b.left {
+	for _, l := range b.untold() {
 		b.log.Warn("a passage that was opened for before the last stop is told now", "plate", l.Decision.Plate)
 		b.storeOne(unfinished(decided{result: l.Result, decision: l.Decision, at: time.UnixMilli(l.AtMS)}))
 	}
-	b.left = nil
 	for {
 		select {
 		case d := <-b.results:
@@ -388,7 +388,7 @@ func (b *Board) faceMessage(d decided, i int) wire.FaceResult {
 	f, who := d.result.Faces[i], d.decision.Faces[i]
 	m := wire.FaceResult{UserID: who.Name, UserName: who.Name, Similarity: who.Similarity, Threshold: who.Needed, Liveness: f.Live,
 		Location: wire.Rect{Left: f.Box.Left, Top: f.Box.Top, Right: f.Box.Left + f.Box.Width, Bottom: f.Box.Top + f.Box.Height},
-		Decision: wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason}, GioOuts: []wire.RelayAction{}}
+		Decision: wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason, Passage: passageName(d.result.Passage)}, GioOuts: []wire.RelayAction{}}
 	if d.decision.Opened {
 		m.GioOuts = append(m.GioOuts, wire.RelayAction{IONum: barrier.RaiseOutput, CtrlType: wire.RelayByWhitelist})
 	}
@@ -411,7 +411,7 @@ func (b *Board) message(d decided) wire.IVSResult {
 		r.Plates[0].ClipImgSize = len(d.result.Crop)
 	}
 	m.Gatehouse = &wire.DecisionReport{Opened: d.decision.Opened, Reason: d.decision.Reason, Listed: d.decision.Listed, Group: d.decision.Group,
-		Tolerated: d.decision.Tolerated, Alarm: d.decision.Alarm, Readings: readings(d.result.Plates)}
+		Tolerated: d.decision.Tolerated, Alarm: d.decision.Alarm, Passage: passageName(d.result.Passage), Readings: readings(d.result.Plates)}
 	if v := d.result.Votes; v.Frames > 0 {
 		m.Gatehouse.Votes = &wire.Votes{Frames: v.Frames, Share: thousandths(v.Share)}
 	}

@@ -43,15 +43,22 @@ func open(t *testing.T, dir string) *Board {
 // order carries a command out as if it came over MQTT.
 func order(t *testing.T, b *Board, name, id, body string) (any, errcode.Code) {
 	t.Helper()
+	answer, refusal := ask(t, b, name, id, body)
+	if refusal != nil {
+		return answer, refusal.Code
+	}
+	return answer, 0
+}
+
+// ask is order with the whole refusal.
+func ask(t *testing.T, b *Board, name, id, body string) (any, *errcode.Error) {
+	t.Helper()
 	cmd, err := wire.ParseCommand(name, []byte(`{"id":"`+id+`","payload":{"body":`+body+`}}`))
 	if err != nil {
 		t.Fatal(err)
 	}
 	answer, err := b.carryOut(t.Context(), "device/x/message/down/"+name, cmd)
-	if err != nil {
-		return answer, errcode.From(err).Code
-	}
-	return answer, 0
+	return answer, errcode.From(err)
 }
 
 func TestCommands(t *testing.T) {

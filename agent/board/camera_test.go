@@ -153,9 +153,12 @@ func TestLockedOff(t *testing.T) {
 		t.Errorf("%+v", d.decision)
 	}
 	for range 2 {
-		if _, code := order(t, b, "gate_direct_open", "open", `{}`); code.MQTTCode() != 409 {
-			t.Errorf("%d", code)
+		if _, err := ask(t, b, "gate_direct_open", "open", `{}`); err == nil || err.MQTTCode() != 409 {
+			t.Errorf("%v", err)
 		}
+	}
+	if _, err := ask(t, b, "ivs_trigger", "no camera", `{}`); err == nil || err.Code != errcode.RequestFailed || err.MQTTCode() != 500 {
+		t.Errorf("%v", err)
 	}
 	if b.barrier.Position() != barrier.Closed {
 		t.Error("it is open")

@@ -110,12 +110,12 @@ func (b *Board) one(ctx context.Context, in inbound) {
 		r.Payload = wire.Typed{Type: name, Body: body}
 	}
 	if e := errcode.From(err); e != nil {
-		r.Code, r.ErrorCode, r.ErrorMessage = e.Code.MQTTCode(), int(e.Code), e.Error()
+		r.Code, r.ErrorCode, r.ErrorMessage = e.MQTTCode(), int(e.Code), e.Error()
 	}
 	r.Timestamp = time.Now().Unix()
 	if size := jsonSize(r.Payload); size > wire.MaxMessage-1024 { // e.g. all rows of a long list
 		e := errcode.New(errcode.RequestFailed, fmt.Sprintf("The answer would be %d bytes, more than a message holds; ask for less!", size))
-		r.Payload, r.Code, r.ErrorCode, r.ErrorMessage = nil, e.Code.MQTTCode(), int(e.Code), e.Error()
+		r.Payload, r.Code, r.ErrorCode, r.ErrorMessage = nil, e.MQTTCode(), int(e.Code), e.Error()
 	}
 	b.reply(ctx, in.conn, topics.Reply(name), r, answered)
 }
@@ -198,6 +198,7 @@ func (b *Board) once(d change.Delivery, act func() error) error {
 		At     int64        `json:"at"` // Unix ms
 		Code   errcode.Code `json:"code,omitempty"`
 		Detail string       `json:"detail,omitempty"`
+		Busy   bool         `json:"busy,omitempty"`
 	}
 	now := time.Now().UnixMilli()
 	stored, known, err := b.engine.Journal().Stored(d)
@@ -206,17 +207,17 @@ func (b *Board) once(d change.Delivery, act func() error) error {
 	}
 	if known && json.Unmarshal(stored, &earlier) == nil && now-earlier.At >= 0 && now-earlier.At < deliveryMemory.Milliseconds() {
 		if earlier.Code != 0 {
-			return errcode.New(earlier.Code, earlier.Detail)
+			return &errcode.Error{Code: earlier.Code, Detail: earlier.Detail, Busy: earlier.Busy}
 		}
 		return nil
 	}
-	earlier.At, earlier.Code, earlier.Detail = now, 0, ""
+	earlier.At, earlier.Code, earlier.Detail, earlier.Busy = now, 0, "", false
 	if err := b.engine.Journal().Put(d, earlier); err != nil {
 		return err
 	}
 	failed := act()
 	if e := errcode.From(failed); e != nil {
-		earlier.Code, earlier.Detail = e.Code, e.Detail
+		earlier.Code, earlier.Detail, earlier.Busy = e.Code, e.Detail, e.Busy
 		if err := b.engine.Journal().Put(d, earlier); err != nil {
 			b.log.Error("a command's failure could not be noted", "err", err)
 		}

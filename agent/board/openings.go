@@ -10,8 +10,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 
 	"gatehouse/agent/gate"
+	"gatehouse/sync/fault"
+	"gatehouse/sync/outbox"
+	"gatehouse/sync/wire"
 	"gatehouse/vision/link"
 )
 
@@ -20,9 +24,9 @@ import (
 // the two leaves the opening here, and the next start tells it. It is a file of
 // a few lines and not a database, because it is written once an opening.
 //
-// Its methods are called from one goroutine. A crash between the storing of a
-// final result and the next line here has that passage told twice: rather that
-// than not at all.
+// Its methods are called from one goroutine. What a crash between the storing of
+// a final result and the next line here leaves is found in the outbox at the
+// next start (untold): no passage is told twice.
 type openings struct {
 	file *os.File
 	log  *slog.Logger
@@ -108,6 +112,7 @@ func (o *openings) keep(d decided) {
 		o.log.Error("an opening could not be written down before its final result", "plate", d.decision.Plate, "err", err)
 	}
 	o.left[r.Passage] = true
+	fault.Point("opening.kept")
 }
 
 // told notes that a passage's final result is stored.
@@ -115,14 +120,59 @@ func (o *openings) told(passage uint64) {
 	if !o.left[passage] {
 		return
 	}
+	fault.Point("opening.stored")
 	delete(o.left, passage)
 	if len(o.left) == 0 {
 		o.empty()
-		return
-	}
-	if err := o.append(opening{Told: passage}); err != nil {
+	} else if err := o.append(opening{Told: passage}); err != nil {
 		o.log.Error("the file of openings could not be written", "err", err)
 	}
+	// Once the result was acknowledged, it is in the outbox no more.
+	if err := o.file.Sync(); err != nil {
+		o.log.Error("the file of openings could not be written", "err", err)
+	}
+	fault.Point("opening.told")
+}
+
+// passageName is how messages name a passage, "" for none.
+func passageName(passage uint64) string {
+	if passage == 0 {
+		return ""
+	}
+	return strconv.FormatUint(passage, 10)
+}
+
+// untold takes out the openings that a crash has left, without those whose
+// final result is in the outbox.
+func (b *Board) untold() (list []opening) {
+	left := b.left
+	b.left = nil
+	if len(left) == 0 {
+		return nil
+	}
+	stored := map[string]bool{}
+	err := b.outbox.Each(func(s outbox.Stored) bool {
+		var r wire.IVSResult
+		var f struct{ Body wire.FaceResult }
+		switch {
+		case s.Name == wire.NameIVSResult && json.Unmarshal(s.Payload, &r) == nil && r.Gatehouse != nil:
+			stored[r.Gatehouse.Passage] = true
+		case s.Name == wire.NameFaceResult && json.Unmarshal(s.Payload, &f) == nil:
+			stored[f.Body.Decision.Passage] = true
+		}
+		return true
+	})
+	if err != nil { // rather twice than not at all
+		b.log.Error("it is not known which openings are told", "err", err)
+	}
+	for _, l := range left {
+		if stored[passageName(l.Result.Passage)] {
+			b.openings.told(l.Result.Passage)
+		} else {
+			list = append(list, l)
+		}
+	}
+	return list
 }
 
 func (o *openings) append(l opening) error {

@@ -3,9 +3,11 @@ package board
 import (
 	"bytes"
 	"context"
+	"encoding/json"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"reflect"
 	"testing"
 	"time"
 
@@ -52,6 +54,47 @@ func TestAnOpeningSurvivesAPowerCut(t *testing.T) {
 	defer b.Close()
 	if len(b.left) != 0 {
 		t.Error("the opening is told again")
+	}
+}
+
+// The power fails after the final result was stored and before the file of
+// openings says so: the passage is not told again.
+func TestAStoredPassageIsNotToldTwice(t *testing.T) {
+	dir := t.TempDir()
+	b := open(t, dir)
+	c := *b.config()
+	c.MQTT.Broker = "tcp://127.0.0.1:1" // so that events are somebody's
+	b.current.Store(&c)
+	for passage := range uint64(3) {
+		r := &link.Result{Event: link.EventQuick, Trigger: link.TriggerVideo, Passage: passage + 1, Plates: []link.Plate{{Text: "A1", Score: 1}}}
+		d := decided{result: r, decision: gate.Decision{Opened: true, Reason: "listed", Plate: "A1"}, at: time.Now()}
+		b.storeOne(d)
+		if passage != 1 {
+			b.put(d, wire.NameIVSResult, b.message(d), 0, nil) // as storeOne does, before it calls told
+		}
+	}
+	b.Close()
+
+	b = open(t, dir)
+	defer b.Close()
+	b.current.Store(&c)
+	stopped, cancel := context.WithCancel(context.Background())
+	cancel()
+	b.store(stopped)
+	list, err := b.outbox.List(10)
+	seen := map[string]int{}
+	for _, e := range list {
+		var r wire.IVSResult
+		if err := json.Unmarshal(e.Payload, &r); err != nil {
+			t.Fatal(err)
+		}
+		seen[r.Gatehouse.Passage]++
+	}
+	if err != nil || !reflect.DeepEqual(seen, map[string]int{"1": 1, "2": 1, "3": 1}) {
+		t.Errorf("%v %v", seen, err)
+	}
+	if info, err := os.Stat(filepath.Join(dir, "openings")); err != nil || info.Size() != 0 {
+		t.Errorf("%v, %d bytes are left", err, info.Size())
 	}
 }
 

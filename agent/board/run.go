@@ -79,11 +79,13 @@ func (b *Board) RunAndServe(ctx context.Context, dir string) error {
 func (b *Board) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	var wait sync.WaitGroup
-	wait.Go(func() { b.vision.Run(ctx) })
-	wait.Go(func() { b.store(ctx) })
+	storing, stored := context.WithCancel(context.WithoutCancel(ctx))
+	defer stored()
+	var sources, wait sync.WaitGroup
+	sources.Go(func() { b.vision.Run(ctx) })
+	sources.Go(func() { b.watchPeriphery(ctx) })
+	wait.Go(func() { b.store(storing) })
 	wait.Go(func() { b.obey(ctx) })
-	wait.Go(func() { b.watchPeriphery(ctx) })
 	wait.Go(func() { b.runChannels(ctx) })
 	wait.Go(func() { b.connect(ctx) })
 	wait.Go(func() { b.upload(ctx) })
@@ -97,6 +99,8 @@ func (b *Board) Run(ctx context.Context) error {
 		b.awaitAnswers(ctx)
 		cancel()
 	}
+	sources.Wait() // a result may still be with the barrier: only then everything is there to be stored
+	stored()
 	wait.Wait()
 	return err
 }

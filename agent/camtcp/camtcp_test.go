@@ -223,7 +223,7 @@ func TestCommands(t *testing.T) {
 	for range 20000 {
 		b.rows = append(b.rows, b.rows[0])
 	}
-	if m, _ := p.ask(`{"cmd":"white_list_operator","operator_type":"select","plate":""}`); m["state_code"] != 409.0 {
+	if m, _ := p.ask(`{"cmd":"white_list_operator","operator_type":"select","plate":""}`); m["state_code"] != 500.0 {
 		t.Errorf("%v", m)
 	}
 }

@@ -184,7 +184,7 @@ func reply(r request, fields map[string]any, err error) map[string]any {
 		m["id"] = r.ID
 	}
 	if e := errcode.From(err); e != nil {
-		m["state_code"], m["error_code"], m["error_msg"] = e.Code.MQTTCode(), int(e.Code), e.Error()
+		m["state_code"], m["error_code"], m["error_msg"] = e.MQTTCode(), int(e.Code), e.Error()
 	}
 	return m
 }

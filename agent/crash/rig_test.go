@@ -2,6 +2,7 @@ package crash
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -25,13 +26,27 @@ import (
 	"gatehouse/vision/link"
 )
 
-// TestMain is the stand-in for the vision process too: a camera that sees another car every 100 ms.
+// TestMain is the stand-in for the vision process too: a camera that sees
+// another car every 100 ms, early and, half a second later, finally. Every
+// fifteenth is listed; more often, the barrier would never be at rest and no
+// change be applied.
 func TestMain(m *testing.M) {
-	cars := 0
-	if sitetest.Vision(func(string) link.Result {
-		cars++
-		return link.Result{Event: link.EventPassage, Trigger: 1, Full: []byte("\xff\xd8full"),
-			Plates: []link.Plate{{Text: fmt.Sprintf("川A%05d", cars%100000), Score: 0.98, Kind: "cn_blue", Type: 1, ColorType: 1}}}
+	var cars []link.Result
+	if sitetest.Vision(func(string) (list []link.Result) {
+		n := len(cars)
+		plate := fmt.Sprintf("川A%05d", n%100000)
+		if n%15 == 0 {
+			plate = listed(n / 15 % listedCars)
+		}
+		car := link.Result{Event: link.EventQuick, Trigger: 1, Passage: uint64(time.Now().UnixNano()),
+			Plates: []link.Plate{{Text: plate, Score: 0.98, Kind: "cn_blue", Type: 1, ColorType: 1}}}
+		cars = append(cars, car)
+		if n >= 5 {
+			final := cars[n-5]
+			final.Event, final.Full = link.EventPassage, []byte("\xff\xd8full")
+			list = append(list, final)
+		}
+		return append(list, car)
 	}) {
 		return
 	}
@@ -42,6 +57,11 @@ func TestMain(m *testing.M) {
 	}
 	os.Exit(code)
 }
+
+// listedCars is how many cars are in every set.
+const listedCars = 10
+
+func listed(n int) string { return fmt.Sprintf("川C%05d", n) }
 
 // built is where the programs are, once they are built.
 var built string
@@ -73,6 +93,7 @@ type rig struct {
 	name      string            // device name that is in force
 	digest    string            // set that is in force
 	last      map[string]uint64 // boot → the highest sequence that was stored for certain
+	openings  map[string]bool   // passages that were opened for and written down when the agent died
 	starts    int
 	cancelled int // changes that ended so
 	used      int
@@ -95,12 +116,16 @@ func newRig(t testing.TB, s *site.Site, name string, seed uint64) *rig {
 			t.Logf("the end of its log:\n%s", text[max(0, len(text)-3000):])
 		}
 	})
-	r := &rig{t: t, site: s, board: b, name: name, last: map[string]uint64{}, rand: rand.New(rand.NewPCG(seed, 1))}
+	r := &rig{t: t, site: s, board: b, name: name, last: map[string]uint64{}, openings: map[string]bool{}, rand: rand.New(rand.NewPCG(seed, 1))}
 	r.start("")
 	if r.sn, err = b.Bind(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	r.digest = r.status().Whitelist.Digest
+	content, name, digest := r.content("whitelist", "") // so that the barrier opens from now on
+	id := r.create("whitelist", content)
+	r.want("whitelist", id, wire.VerbApply)
+	r.verify("whitelist", id, r.settle("whitelist", id, wire.VerbApply), name, digest)
 	return r
 }
 
@@ -108,10 +133,25 @@ func newRig(t testing.TB, s *site.Site, name string, seed uint64) *rig {
 // may do so before it answers.
 func (r *rig) start(point string) {
 	r.t.Helper()
+	r.noteOpenings()
 	r.starts++
 	p, err := r.board.Start(r.t.Context(), fault.Env+"="+point)
 	if r.agent = p; err != nil && (point == "" || p == nil || p.Running()) {
 		r.t.Fatal(err)
+	}
+}
+
+// noteOpenings remembers the passages in the file of openings of an agent that has died.
+func (r *rig) noteOpenings() {
+	text, err := os.ReadFile(filepath.Join(r.board.State, "openings"))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		r.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		var o struct{ Result *link.Result }
+		if _, line, _ = strings.Cut(line, " "); json.Unmarshal([]byte(line), &o) == nil && o.Result != nil {
+			r.openings[strconv.FormatUint(o.Result.Passage, 10)] = true
+		}
 	}
 }
 
@@ -184,6 +224,9 @@ func (r *rig) content(kind, point string) (text, name, digest string) {
 	}
 	rows := make([]string, n)
 	for i := range rows {
+		if rows[i] = fmt.Sprintf(`{"plate":%q,"enable":1,"need_alarm":0,"time_seg_enable":0}`, listed(i)); i < listedCars {
+			continue
+		}
 		rows[i] = fmt.Sprintf(`{"plate":"川B%04d%03d","enable":1,"need_alarm":0,"time_seg_enable":0}`, i, r.n%1000)
 	}
 	text = `{"mode":"replace","rows":[` + strings.Join(rows, ",") + `]` + strings.Repeat(" ", padding) + `}`
@@ -307,8 +350,9 @@ func (r *rig) verify(kind, id string, t target, name, digest string) {
 	}
 }
 
-// drained checks that the cloud has each event of each boot once.
-func (r *rig) drained() (events int) {
+// drained checks that the cloud has each event of each boot once, each passage
+// once, and those that the barrier was opened for when the agent died.
+func (r *rig) drained() (events, opened int) {
 	r.t.Helper()
 	type id struct {
 		Boot string    `json:"boot"`
@@ -318,15 +362,28 @@ func (r *rig) drained() (events int) {
 	r.note()
 	var have map[id]int
 	var missing []string
+	var passages map[string]int
 	for deadline := time.Now().Add(60 * time.Second); ; time.Sleep(100 * time.Millisecond) {
-		var list struct{ Results []id }
+		var list struct {
+			Results []struct {
+				id
+				Passage string `json:"passage"`
+				Opened  bool   `json:"opened"`
+			}
+		}
 		if err := r.site.API(r.t.Context(), http.MethodGet, "/v2/stp/user/devices/"+r.sn+"/events", nil, &list); err != nil {
 			r.t.Fatal(err)
 		}
-		have, missing = map[id]int{}, nil
+		have, missing, passages, opened = map[id]int{}, nil, map[string]int{}, 0
 		highest := map[string]uint64{}
 		covered := map[id]bool{}
 		for _, e := range list.Results {
+			if e.Passage != "" {
+				passages[e.Passage]++
+			}
+			if e.Opened {
+				opened++
+			}
 			key := id{Boot: e.Boot, Seq: e.Seq}
 			have[key]++
 			highest[e.Boot] = max(highest[e.Boot], e.Seq)
@@ -347,6 +404,11 @@ func (r *rig) drained() (events int) {
 				}
 			}
 		}
+		for p := range r.openings {
+			if passages[p] == 0 {
+				missing = append(missing, "passage "+p)
+			}
+		}
 		if len(missing) == 0 {
 			break
 		}
@@ -360,7 +422,12 @@ func (r *rig) drained() (events int) {
 			r.t.Errorf("event %+v is at the cloud %d times", e, n)
 		}
 	}
-	return len(have)
+	for p, n := range passages {
+		if n != 1 {
+			r.t.Errorf("passage %s is at the cloud %d times", p, n)
+		}
+	}
+	return len(have), opened
 }
 
 // onlyFiles hides what cannot be copied: the agent's socket.

@@ -92,6 +92,20 @@ func (g *group) keep(m message) {
 	}
 }
 
+// keepLeft stores the results that are left in the queue.
+func (g *group) keepLeft() {
+	for {
+		select {
+		case m := <-g.live:
+			if m.result != nil {
+				g.keep(m)
+			}
+		default:
+			return
+		}
+	}
+}
+
 // run tells live messages as they come, and stored results between them.
 func (g *group) run(ctx context.Context) {
 	probe := time.NewTicker(downFor)
@@ -106,16 +120,8 @@ func (g *group) run(ctx context.Context) {
 		}
 		select {
 		case <-ctx.Done():
-			for {
-				select {
-				case m := <-g.live:
-					if m.result != nil {
-						g.keep(m)
-					}
-				default:
-					return
-				}
-			}
+			g.keepLeft()
+			return
 		case m := <-g.live:
 			g.tell(ctx, m)
 		case <-g.again:

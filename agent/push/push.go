@@ -175,9 +175,10 @@ func (p *Pusher) addGroup(name string, servers ...*server) error {
 	return nil
 }
 
-// Close closes the stores; Run has ended before.
+// Close stores what came after Run has ended, and closes the stores.
 func (p *Pusher) Close() {
 	for _, g := range p.groups {
+		g.keepLeft()
 		if g.store != nil {
 			if err := g.store.Close(); err != nil {
 				g.log.Error("a store of results did not close", "err", err)

@@ -231,6 +231,24 @@ func TestOfflineHandshake(t *testing.T) {
 	}
 }
 
+// What a board that is stopping tells after the sending has ended is not lost.
+func TestWhatComesAfterTheEndIsStored(t *testing.T) {
+	k := newParking(t)
+	o := options(t, k.URL)
+	p, err := New(o, &board{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, cancel := context.WithCancel(context.Background())
+	cancel()
+	p.Run(ended)
+	p.Result(seen("A", 1), nil, nil, time.Now())
+	p.Close()
+	p, stop := start(t, o, &board{})
+	eventually(t, "it is told", func() bool { return len(k.got("/plate")) == 1 && p.Waiting() == 0 })
+	stop()
+}
+
 func TestSwitchingTheStoreOffEmptiesIt(t *testing.T) {
 	k := newParking(t)
 	k.set(true, nil)

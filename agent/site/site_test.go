@@ -29,12 +29,12 @@ const seen = "川A12345"
 // TestMain is the stand-in for the vision process too: a camera that sees the
 // same car every 100 ms. The other programs are the real ones.
 func TestMain(m *testing.M) {
-	if sitetest.Vision(func(trigger string) link.Result {
+	if sitetest.Vision(func(trigger string) []link.Result {
 		r := link.Result{Trigger: 1, Plates: []link.Plate{{Text: seen, Score: 0.98, Kind: "cn_blue", Type: 1, ColorType: 1}}, Full: []byte("\xff\xd8full"), Crop: []byte("\xff\xd8crop")}
 		if trigger != "" {
 			r.Trigger, r.Plates = 4, nil
 		}
-		return r
+		return []link.Result{r}
 	}) {
 		return
 	}

@@ -8,7 +8,9 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -270,6 +272,96 @@ func TestAFailedStepIsUndoneWithThoseBeforeIt(t *testing.T) {
 	}
 	if r.Result == nil || r.Result.ErrorMessage != "Request failed!cannot do the step two: no room" {
 		t.Errorf("%+v", r.Result)
+	}
+}
+
+// An undo that fails is tried again while the agent runs, also of a change that
+// a restart interrupted; a cancel meanwhile is in time, and one that is heard
+// counts.
+func TestAnUndoThatFailsIsTriedAgain(t *testing.T) {
+	full := errors.New("the flash is full")
+	var left atomic.Int32
+	left.Store(3)
+	k := &fake{name: "fake"}
+	one := k.outside("one", nil, nil)
+	one.Undo = func(context.Context, *Change) error {
+		k.note("undo one")
+		if left.Add(-1) >= 0 {
+			return full
+		}
+		return nil
+	}
+	two := k.outside("two", full, nil)
+	two.NoReturn = true
+	k.steps = []Step{one, two}
+	path := filepath.Join(t.TempDir(), "db")
+	b := start(t, path, k)
+	b.do("stage", "c1", content)
+	b.do("apply", "c1", "")
+	if r := b.until("c1", "staged"); r.Result == nil || !strings.HasSuffix(r.Result.ErrorMessage, full.Error()) {
+		t.Errorf("%+v", r.Result)
+	}
+	if n := strings.Count(fmt.Sprint(k.noted()), "undo one"); n != 4 {
+		t.Errorf("%d undos", n)
+	}
+
+	left.Store(1 << 20)
+	failing := func() {
+		t.Helper()
+		k.mu.Lock()
+		k.notes = nil
+		k.mu.Unlock()
+		for deadline := time.Now().Add(5 * time.Second); !slices.Contains(k.noted(), "undo one"); time.Sleep(time.Millisecond) {
+			if time.Now().After(deadline) {
+				t.Fatal("there is no undo")
+			}
+		}
+	}
+	b.do("apply", "c1", "")
+	failing()
+	if state, code := b.do("cancel", "c1", ""); state != "applying" || code != 0 {
+		t.Errorf("a cancel while it is undone: %s %d", state, code)
+	}
+	b.close()
+	b = start(t, path, k) // still it cannot be undone
+	failing()
+	left.Store(0)
+	b.until("c1", "cancelled")
+	b.close()
+}
+
+// What is busy or too late is told from what failed, delivered again too.
+func TestTooLateIsNoFailure(t *testing.T) {
+	k := &fake{name: "fake"}
+	hold := make(chan struct{})
+	step := k.outside("one", nil, hold)
+	step.NoReturn = true
+	k.steps = []Step{step}
+	b := start(t, filepath.Join(t.TempDir(), "db"), k)
+	defer b.close()
+	b.do("stage", "c1", content)
+	b.do("apply", "c1", "")
+	for len(k.noted()) == 0 {
+		time.Sleep(time.Millisecond)
+	}
+	for _, c := range []wire.ChangeCommand{
+		{OperatorType: wire.VerbCancel, ChangeID: "c1"},
+		{OperatorType: wire.VerbStage, ChangeID: "c1", Content: content, Digest: Digest([]byte(content))},
+	} {
+		for range 2 {
+			_, err := b.engine.Handle(Delivery{ID: c.OperatorType}, "fake", c)
+			if e := errcode.From(err); e == nil || e.Code != errcode.RequestFailed || e.MQTTCode() != 409 {
+				t.Errorf("%s: %v", c.OperatorType, err)
+			}
+		}
+	}
+	close(hold)
+	b.until("c1", "used")
+	k.steps = []Step{inside(errors.New("the flash is full"))}
+	b.do("stage", "c2", content)
+	_, err := b.engine.Handle(Delivery{ID: "failing"}, "fake", wire.ChangeCommand{OperatorType: wire.VerbApply, ChangeID: "c2"})
+	if e := errcode.From(err); e == nil || e.MQTTCode() != 500 {
+		t.Errorf("%v", err)
 	}
 }
 

@@ -17,13 +17,14 @@ type answer struct {
 	Report wire.ChangeReport `json:"report"`
 	Code   int               `json:"code,omitempty"`
 	Detail string            `json:"detail,omitempty"`
+	Busy   bool              `json:"busy,omitempty"`
 }
 
 func (a answer) result() (wire.ChangeReport, error) {
 	if a.Code == 0 {
 		return a.Report, nil
 	}
-	return a.Report, errcode.New(errcode.Code(a.Code), a.Detail)
+	return a.Report, &errcode.Error{Code: errcode.Code(a.Code), Detail: a.Detail, Busy: a.Busy}
 }
 
 // after is what follows the commit of a command.
@@ -47,7 +48,7 @@ func (e *Engine) Handle(d Delivery, kind string, c wire.ChangeCommand) (wire.Cha
 		return unknown, errcode.New(errcode.NotSupported, "")
 	}
 	if e.closing {
-		return unknown, errcode.New(errcode.RequestFailed, "The agent is stopping; send it again!")
+		return unknown, errcode.Busy("The agent is stopping; send it again!")
 	}
 	if c.OperatorType == wire.VerbQuery { // it has no effect, and its answer is always the present one
 		return e.query(k, c.ChangeID)
@@ -85,7 +86,7 @@ func (e *Engine) carryOut(k Kind, d Delivery, c wire.ChangeCommand) (a answer, e
 		case errors.As(err, &failed):
 			return failed // roll everything back; the failure is recorded below
 		case errors.As(err, &coded):
-			a.Code, a.Detail = int(coded.Code), coded.Detail
+			a.Code, a.Detail, a.Busy = int(coded.Code), coded.Detail, coded.Busy
 			if err := e.refused(tx, k, c, coded); err != nil {
 				return err
 			}
@@ -147,7 +148,7 @@ func (f *failedApply) Error() string { return f.cause.Error() }
 func (f *failedApply) Unwrap() error { return f.cause }
 
 // recordFailure writes that applying failed and the change is staged as
-// before; also is done in the same transaction, where given.
+// before; also is done in the same transaction.
 func (e *Engine) recordFailure(k Kind, id string, cause error, also func(*bolt.Tx, wire.ChangeReport) error) (report wire.ChangeReport, err error) {
 	err = e.db.Update(func(tx *bolt.Tx) error {
 		c, err := e.load(tx, k.Name(), id)
@@ -158,9 +159,6 @@ func (e *Engine) recordFailure(k Kind, id string, cause error, also func(*bolt.T
 			return err
 		}
 		report = c.ChangeReport
-		if also == nil {
-			return nil
-		}
 		return also(tx, report)
 	})
 	return report, err
@@ -215,7 +213,7 @@ func (e *Engine) command(tx *bolt.Tx, k Kind, cmd wire.ChangeCommand, file strin
 		case wire.VerbCancel:
 			return e.interrupt(tx, c, next)
 		}
-		return c.ChangeReport, errcode.New(errcode.RequestFailed, "Busy: the change is being applied!")
+		return c.ChangeReport, errcode.Busy("Busy: the change is being applied!")
 	}
 	switch cmd.OperatorType { // staged, or on its way
 	case wire.VerbStage:

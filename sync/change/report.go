@@ -21,8 +21,11 @@ func (e *Engine) finish(tx *bolt.Tx, c *Change, state string, cause error) error
 	c.Result = &wire.ChangeResult{At: e.o.Now().Unix()}
 	switch {
 	case cause != nil:
-		c.Result.ErrorCode = int(errcode.RequestFailed)
-		c.Result.ErrorMessage = errcode.RequestFailed.Message() + reason(cause)
+		failure := errcode.From(cause)
+		if failure.Code != errcode.AuthSignatureError {
+			failure = errcode.New(errcode.RequestFailed, failure.Detail)
+		}
+		c.Result.ErrorCode, c.Result.ErrorMessage = int(failure.Code), failure.Error()
 	case state == wire.StateUsed:
 		c.Progress = 100
 		if err := markApplied(tx, c); err != nil {

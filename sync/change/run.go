@@ -37,7 +37,7 @@ func splitKey(name string) (kind, id string) {
 func (e *Engine) interrupt(tx *bolt.Tx, c *Change, next *after) (wire.ChangeReport, error) {
 	r := e.running[c.key()]
 	if r == nil || r.noReturn {
-		return c.ChangeReport, errcode.New(errcode.RequestFailed, "Too late: the change is past the point where it can be undone!")
+		return c.ChangeReport, errcode.Busy("Too late: the change is past the point where it can be undone!")
 	}
 	c.Cancelled, next.stop = true, true
 	return c.ChangeReport, save(tx, c)
@@ -45,15 +45,22 @@ func (e *Engine) interrupt(tx *bolt.Tx, c *Change, next *after) (wire.ChangeRepo
 
 // start runs the steps of an applying change in the background. The caller holds mu.
 func (e *Engine) start(k Kind, id string) *run {
+	return e.background(k, id, func(ctx context.Context, r *run) { e.execute(ctx, k, id, r) })
+}
+
+// background does what remains of an applying change. The caller holds mu.
+func (e *Engine) background(k Kind, id string, do func(context.Context, *run)) *run {
 	ctx, stop := context.WithCancelCause(context.Background())
 	name := string(key(k.Name(), id))
 	r := &run{stop: stop, applying: true}
 	e.running[name] = r
 	e.wait.Go(func() {
 		defer stop(nil)
-		e.execute(ctx, k, id, r)
+		do(ctx, r)
 		e.mu.Lock()
-		delete(e.running, name)
+		if e.running[name] == r { // else it is applied again already
+			delete(e.running, name)
+		}
 		e.sweep()
 		e.mu.Unlock()
 		e.nudge()
@@ -76,8 +83,29 @@ func (e *Engine) execute(ctx context.Context, k Kind, id string, r *run) {
 	if errors.Is(failure, errClosing) {
 		return // recover finishes it at the next start
 	}
-	if err := e.undo(k, c, failure); err != nil {
-		e.o.Log.Error("a change could not be undone; it is tried again at the next start", describe(c), "err", err)
+	e.mu.Lock()
+	r.noReturn = false // it is being undone anyway: a cancel is in time
+	e.mu.Unlock()
+	e.undoUntilDone(k, c, failure)
+}
+
+// undoWait is the longest wait before an undo that failed is tried again.
+const undoWait = time.Minute
+
+// undoUntilDone undoes a change, again and again where that fails (a full disk,
+// say); what it has not managed when the engine closes, recover does at the next start.
+func (e *Engine) undoUntilDone(k Kind, c *Change, failure error) {
+	for wait := e.o.Poll; ; wait = min(2*wait, undoWait) {
+		err := e.undo(k, c, failure)
+		if err == nil {
+			return
+		}
+		e.o.Log.Error("a change could not be undone; it is tried again", describe(c), "in", wait, "err", err)
+		select {
+		case <-e.closed:
+			return
+		case <-time.After(wait):
+		}
 	}
 }
 
@@ -208,25 +236,36 @@ func (e *Engine) undo(k Kind, c *Change, failure error) error {
 	fault.Point("change.undo.done")
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	state, cause := wire.StateStaged, failure
-	if errors.Is(failure, errCancelled) {
-		state, cause = wire.StateCancelled, nil
-	}
-	return e.db.Update(func(tx *bolt.Tx) error {
-		if err := e.present(tx, c); errors.Is(err, errCancelled) {
+	before := *c
+	err := e.db.Update(func(tx *bolt.Tx) error {
+		switch err := e.present(tx, c); {
+		case errors.Is(err, errCancelled):
 			return nil // there is nothing to tell any more
+		case err != nil:
+			return err
+		case c.Cancelled || errors.Is(failure, errCancelled):
+			return e.finish(tx, c, wire.StateCancelled, nil)
 		}
-		return e.finish(tx, c, state, cause)
+		return e.finish(tx, c, wire.StateStaged, failure)
 	})
-}
-
-// present is errCancelled where the change was cleared away while it ran.
-func (e *Engine) present(tx *bolt.Tx, c *Change) error {
-	now, err := e.load(tx, c.Kind, c.ChangeID)
-	if err == nil && (now == nil || now.State != wire.StateApplying) {
-		return errCancelled
+	if err != nil {
+		*c = before
 	}
 	return err
+}
+
+// present is errCancelled where the change was cleared away while it ran. It
+// notes whether it was cancelled.
+func (e *Engine) present(tx *bolt.Tx, c *Change) error {
+	now, err := e.load(tx, c.Kind, c.ChangeID)
+	if err != nil {
+		return err
+	}
+	if now == nil || now.State != wire.StateApplying {
+		return errCancelled
+	}
+	c.Cancelled = now.Cancelled
+	return nil
 }
 
 var errPowerCut = errcode.New(errcode.RequestFailed, "The board restarted while the change was being applied; it was undone!")
@@ -288,6 +327,9 @@ func (e *Engine) recoverOne(k Kind, c *Change) {
 		return
 	}
 	if err := e.undo(k, c, why); err != nil {
-		e.o.Log.Error("an interrupted change could not be undone; it is tried again at the next start", describe(c), "err", err)
+		e.o.Log.Error("an interrupted change could not be undone yet", describe(c), "err", err)
+		e.mu.Lock()
+		e.background(k, c.ChangeID, func(context.Context, *run) { e.undoUntilDone(k, c, why) })
+		e.mu.Unlock()
 	}
 }

@@ -38,7 +38,7 @@ func (e *Engine) stage(tx *bolt.Tx, k Kind, cmd wire.ChangeCommand, file string,
 	if c.URL != "" {
 		c.File, c.Step = fileName(c.Kind, c.ChangeID, c.Digest), StepDownload
 		next.fetch = true
-		return c.ChangeReport, save(tx, c)
+		return c.ChangeReport, errors.Join(markKept(tx, c), save(tx, c))
 	}
 	if c.File = file; file == "" {
 		c.Content = cmd.Content
@@ -47,7 +47,7 @@ func (e *Engine) stage(tx *bolt.Tx, k Kind, cmd wire.ChangeCommand, file string,
 		return c.ChangeReport, err
 	}
 	c.State = wire.StateStaged
-	return c.ChangeReport, errors.Join(save(tx, c), e.report(tx, c.ChangeReport))
+	return c.ChangeReport, errors.Join(markKept(tx, c), save(tx, c), e.report(tx, c.ChangeReport))
 }
 
 // room bounds how many changes are under way.
@@ -61,7 +61,7 @@ func (e *Engine) room(tx *bolt.Tx) error {
 		return err
 	}
 	if n >= maxStaged {
-		return errcode.New(errcode.RequestFailed, fmt.Sprintf("There are %d staged changes already; apply or cancel some!", n))
+		return errcode.Busy(fmt.Sprintf("There are %d staged changes already; apply or cancel some!", n))
 	}
 	return nil
 }
@@ -146,7 +146,7 @@ func (e *Engine) fetched(tx *bolt.Tx, k Kind, id string, cause error) error {
 		coded := errcode.From(cause)
 		c.Result = &wire.ChangeResult{ErrorCode: int(coded.Code), ErrorMessage: coded.Error(), At: e.o.Now().Unix()}
 		delete(e.waiting, c.key())
-		return errors.Join(tx.Bucket(changesBucket).Delete(key(c.Kind, c.ChangeID)), e.report(tx, c.ChangeReport))
+		return errors.Join(tx.Bucket(changesBucket).Delete(key(c.Kind, c.ChangeID)), markMissed(tx, c), e.report(tx, c.ChangeReport))
 	}
 	if c.Length <= InlineMax {
 		text, err := os.ReadFile(filepath.Join(e.o.Dir, c.File))

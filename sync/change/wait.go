@@ -18,7 +18,7 @@ func (e *Engine) want(tx *bolt.Tx, k Kind, c *Change, w Wanted, next *after) (wi
 	case w.After < 0 || w.Before < 0 || w.Before > 0 && w.Before <= w.After:
 		return c.ChangeReport, errcode.Param("apply_before", "and apply_after must be Unix seconds, in this order")
 	case w.Before > 0 && now.Unix() >= w.Before:
-		return c.ChangeReport, errcode.New(errcode.RequestFailed, "Too late: apply_before has passed!")
+		return c.ChangeReport, errcode.Busy("Too late: apply_before has passed!")
 	}
 	if err := e.stillTrusted(tx, c); err != nil {
 		return c.ChangeReport, err
@@ -153,7 +153,9 @@ func (e *Engine) tryOne(k Kind, id string) error {
 	})
 	if failed != nil { // the transaction was rolled back
 		next = after{}
-		_, err = e.recordFailure(k, id, failed, nil)
+		_, err = e.recordFailure(k, id, failed, func(tx *bolt.Tx, r wire.ChangeReport) error {
+			return e.auditRefusal(tx, r, errcode.From(failed))
+		})
 	}
 	if err != nil {
 		return err

@@ -489,8 +489,22 @@ func TestPolicyAndKeys(t *testing.T) {
 	last := r.commands[len(r.commands)-1]
 	r.mu.Unlock()
 	verifier := signed.Verifier{Keys: keys, Scopes: []string{r.sn}, Last: func(string, string) (uint64, error) { return 0, nil }, Now: time.Now}
-	if _, err := verifier.Verify("whitelist", last.Digest, int64(len(last.Content)), first); err != nil {
+	if _, err := verifier.Verify(signed.Header{Kind: "whitelist", Digest: last.Digest, Length: int64(len(last.Content)), Base: last.Base}, first); err != nil {
 		t.Error(err)
+	}
+	// The base of a delta is signed too: a broker cannot take it away.
+	delta := c.create(whitelists, map[string]any{"content": `{"mode":"delta","remove":["A1"]}`, "base": "sha256:" + strings.Repeat("9", 64), "targets": map[string]any{"sns": []string{r.sn}}})
+	c.until(whitelists, delta.ID, func(v changeView) bool { return v.Counts["staged"] == 1 })
+	r.mu.Lock()
+	last = r.commands[len(r.commands)-1]
+	r.mu.Unlock()
+	of := signed.Header{Kind: "whitelist", Digest: last.Digest, Length: int64(len(last.Content)), Base: last.Base}
+	if _, err := verifier.Verify(of, last.Signature); err != nil || last.Base != "sha256:"+strings.Repeat("9", 64) {
+		t.Errorf("%q: %v", last.Base, err)
+	}
+	of.Base = ""
+	if _, err := verifier.Verify(of, last.Signature); err == nil {
+		t.Error("the base can be taken away")
 	}
 	if code := c.call("DELETE", policy+"/keys/"+p.Keys[0].KeyID, nil, nil); code != errcode.ParamsError {
 		t.Errorf("deleting the key that signs: %d", code)

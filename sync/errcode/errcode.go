@@ -66,12 +66,24 @@ type Error struct {
 	Code   Code
 	Detail string
 	Err    error // cause, or nil; not told to the other side
+	Busy   bool  // not at this moment, or no longer: 409 over MQTT, whatever the code
 }
 
 func (e *Error) Error() string { return e.Code.Message() + e.Detail }
 
 // Unwrap gives the cause.
 func (e *Error) Unwrap() error { return e.Err }
+
+// MQTTCode is the code's, or 409 where it is only not possible at this moment.
+func (e *Error) MQTTCode() int {
+	if e.Busy {
+		return 409
+	}
+	return e.Code.MQTTCode()
+}
+
+// Busy makes a 1106 for what is not possible at this moment, or too late.
+func Busy(detail string) *Error { return &Error{Code: RequestFailed, Detail: detail, Busy: true} }
 
 // New makes an error of code c; detail may be empty.
 func New(c Code, detail string) *Error { return &Error{Code: c, Detail: detail} }

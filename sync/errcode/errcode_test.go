@@ -76,6 +76,24 @@ func TestGeneratedFilesAreFresh(t *testing.T) {
 	}
 }
 
+// What is only not possible at this moment is 409; what fails is 500.
+func TestBusyIsNotAFailure(t *testing.T) {
+	wrapped := fmt.Errorf("cannot apply: %w", Busy("The barrier is moving!"))
+	if e := From(wrapped); e.Code != RequestFailed || e.MQTTCode() != 409 {
+		t.Errorf("%+v", e)
+	}
+	for _, err := range []error{New(RequestFailed, ""), errors.New("the disk is full")} {
+		if e := From(err); e.MQTTCode() != 500 {
+			t.Errorf("%+v", e)
+		}
+	}
+	for _, c := range []Code{RateExceeded, TotalExceeded, DailyExceeded} {
+		if c.MQTTCode() != 409 {
+			t.Errorf("%d is %d", c, c.MQTTCode())
+		}
+	}
+}
+
 func TestErrors(t *testing.T) {
 	if got := Param("sn", "format error").Error(); got != "Request params error!Param [sn] format error!" {
 		t.Error(got)

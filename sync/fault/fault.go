@@ -39,6 +39,9 @@ var Points = []string{
 	"store.file.renamed",     // it has its name, the directory is not synced
 	"outbox.commit",          // within the transaction that stores events
 	"outbox.committed",       // behind it, before Put returns
+	"opening.kept",           // the barrier was opened on an early notice, and that is written down
+	"opening.stored",         // the passage's final result is stored, and the opening still in its file
+	"opening.told",           // the opening is out of its file
 }
 
 // Env is the name of the variable.

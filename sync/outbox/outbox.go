@@ -355,7 +355,7 @@ func (b *Outbox) Backlog(account int64, name string) (n int, oldest Stored, err 
 		end = b.feed.start
 	}
 	b.mu.Unlock()
-	err = b.each(func(s Stored) bool {
+	err = b.Each(func(s Stored) bool {
 		if (key{s.ID.Boot, s.ID.Seq}).less(end) && s.Account == account && s.Name == name {
 			if n == 0 {
 				oldest, oldest.Payload = s, append(json.RawMessage(nil), s.Payload...)
@@ -386,7 +386,7 @@ func (b *Outbox) List(n int) (found []Stored, err error) {
 	if n <= 0 {
 		return nil, nil
 	}
-	err = b.each(func(s Stored) bool {
+	err = b.Each(func(s Stored) bool {
 		s.Payload = append(json.RawMessage(nil), s.Payload...)
 		found = append(found, s)
 		return len(found) < n
@@ -394,8 +394,8 @@ func (b *Outbox) List(n int) (found []Stored, err error) {
 	return found, err
 }
 
-// each reads the waiting events until f says no; the payload is valid in f only.
-func (b *Outbox) each(f func(Stored) bool) error {
+// Each reads the waiting events until f says no; the payload is valid in f only.
+func (b *Outbox) Each(f func(Stored) bool) error {
 	stop := errors.New("stop")
 	err := b.db.View(func(tx *bolt.Tx) error {
 		return store.ForEach(tx.Bucket(eventsBucket), func(k, v []byte, err error) error {

@@ -6,7 +6,8 @@
 // it with the keys that it was given when it was bound, and refuses what is not
 // newer than what it has taken before. What is signed is a type prefix and the
 // header in canonical JSON; the content itself is named by digest and length,
-// so that it may come by another way, and later.
+// so that it may come by another way, and later, and the set that a delta starts
+// from by its digest.
 //
 // Promised: a signature for one kind, device or group is none for another; an
 // older or equal sequence is refused, but only after the signature was found
@@ -38,6 +39,7 @@ type Header struct {
 	Sequence  uint64 // 1 to MaxSequence, rises with each content of a kind and scope
 	Digest    string // "sha256:" and 64 hex digits, of the content
 	Length    int64  // of the content in bytes
+	Base      string // of a delta: the digest of the set it starts from; empty: any
 	KeyID     string
 	NotBefore int64 // Unix s; 0: at once
 }
@@ -50,7 +52,8 @@ func GroupScope(id int64) string { return "group:" + strconv.FormatInt(id, 10) }
 
 // Text is the bytes that are signed: the type prefix "gatehouse/{kind}/v1\n" and
 // the header as JSON with its keys in order, no spaces, and no escapes (which
-// the allowed characters never need). Errors are 1103 naming the field.
+// the allowed characters never need); base is left out where it is empty.
+// Errors are 1103 naming the field.
 func (h Header) Text() ([]byte, error) {
 	for _, f := range []struct {
 		name, value string
@@ -65,11 +68,17 @@ func (h Header) Text() ([]byte, error) {
 		return nil, errcode.Param("signature/sequence", "must be 1 to 9007199254740991")
 	case !ValidDigest(h.Digest):
 		return nil, errcode.Param("digest", "must be sha256: and 64 lower-case hex digits")
+	case h.Base != "" && !ValidDigest(h.Base):
+		return nil, errcode.Param("base", "must be sha256: and 64 lower-case hex digits")
 	case h.Length < 0 || h.NotBefore < 0 || h.NotBefore > MaxSequence:
 		return nil, errcode.Param("signature/not_before", "and length must be whole numbers from 0")
 	}
-	return fmt.Appendf(nil, "gatehouse/%s/v1\n"+`{"digest":"%s","key_id":"%s","kind":"%s","length":%d,"not_before":%d,"scope":"%s","sequence":%d}`,
-		h.Kind, h.Digest, h.KeyID, h.Kind, h.Length, h.NotBefore, h.Scope, h.Sequence), nil
+	base := ""
+	if h.Base != "" {
+		base = `"base":"` + h.Base + `",`
+	}
+	return fmt.Appendf(nil, "gatehouse/%s/v1\n"+`{%s"digest":"%s","key_id":"%s","kind":"%s","length":%d,"not_before":%d,"scope":"%s","sequence":%d}`,
+		h.Kind, base, h.Digest, h.KeyID, h.Kind, h.Length, h.NotBefore, h.Scope, h.Sequence), nil
 }
 
 func odd(c rune) bool {
@@ -155,15 +164,16 @@ type Verifier struct {
 	Now  func() time.Time
 }
 
-// Verify checks a signature over a content that is named by kind, digest and
-// length: the signature first, then that its sequence is newer, then that its
+// Verify checks a signature over a content that is named by of's Kind, Digest,
+// Length and Base: the signature first, then that its sequence is newer, then that its
 // time has come. It gives the header, whose sequence the caller records
 // together with what it accepts. Errors are 1004, or 1103 for a form that cannot be.
-func (v Verifier) Verify(kind, digest string, length int64, s *wire.Signature) (Header, error) {
+func (v Verifier) Verify(of Header, s *wire.Signature) (Header, error) {
 	if s == nil {
 		return Header{}, Missed()
 	}
-	h := Header{Kind: kind, Scope: s.Scope, Sequence: s.Sequence, Digest: digest, Length: length, KeyID: s.KeyID, NotBefore: s.NotBefore}
+	h := of
+	h.Scope, h.Sequence, h.KeyID, h.NotBefore = s.Scope, s.Sequence, s.KeyID, s.NotBefore
 	if h.Scope == "" && len(v.Scopes) > 0 {
 		h.Scope = v.Scopes[0]
 	}
@@ -182,7 +192,7 @@ func (v Verifier) Verify(kind, digest string, length int64, s *wire.Signature) (
 	if err != nil || !ed25519.Verify(key, text, sig) {
 		return h, refuse(Wrong, "")
 	}
-	last, err := v.Last(kind, h.Scope)
+	last, err := v.Last(h.Kind, h.Scope)
 	if err != nil {
 		return h, fmt.Errorf("cannot read the last sequence: %w", err)
 	}

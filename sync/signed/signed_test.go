@@ -43,6 +43,10 @@ func TestTextIsFixed(t *testing.T) {
 	if err != nil || string(text) != want {
 		t.Errorf("%s %v", text, err)
 	}
+	h.Base = digest
+	if text, err := h.Text(); err != nil || string(text) != strings.Replace(want, "{", `{"base":"`+digest+`",`, 1) {
+		t.Errorf("with a base: %s %v", text, err)
+	}
 	_, body, _ := strings.Cut(string(text), "\n")
 	var m map[string]any
 	if err := json.Unmarshal([]byte(body), &m); err != nil || len(m) != 7 {
@@ -65,6 +69,7 @@ func TestVerify(t *testing.T) {
 		key    ed25519.PrivateKey
 		edit   func(*wire.Signature)
 		kind   string
+		base   string
 		last   uint64
 		want   verdict
 	}{
@@ -77,6 +82,11 @@ func TestVerify(t *testing.T) {
 		{name: "another board's", change: func(h *Header) { h.Scope = "265e1040-85e01fb8" }, want: verdict{1004, Foreign}},
 		{name: "another group's", change: func(h *Header) { h.Scope = GroupScope(8) }, want: verdict{1004, Foreign}},
 		{name: "moved to the board", change: func(h *Header) { h.Scope = GroupScope(8) }, edit: func(s *wire.Signature) { s.Scope = sn }, want: verdict{1004, Wrong}},
+		{name: "a delta on its base", change: func(h *Header) { h.Base = digest }, base: digest, last: 4},
+		{name: "a base taken away", change: func(h *Header) { h.Base = digest }, want: verdict{1004, Wrong}},
+		{name: "a base put to it", base: digest, want: verdict{1004, Wrong}},
+		{name: "another base", change: func(h *Header) { h.Base = digest }, base: strings.Replace(digest, "4", "5", 1), want: verdict{1004, Wrong}},
+		{name: "a base that is none", base: `","x":"`, want: verdict{1103, ""}},
 		{name: "another key", key: other, want: verdict{1004, Wrong}},
 		{name: "an unknown key", change: func(h *Header) { h.KeyID = "k9" }, want: verdict{1004, UnknownKey}},
 		{name: "a raised sequence", edit: func(s *wire.Signature) { s.Sequence++ }, want: verdict{1004, Wrong}},
@@ -107,7 +117,7 @@ func TestVerify(t *testing.T) {
 			if c.kind != "" {
 				kind = c.kind
 			}
-			got, err := verifier(t, c.last, key).Verify(kind, digest, 2, s)
+			got, err := verifier(t, c.last, key).Verify(Header{Kind: kind, Digest: digest, Length: 2, Base: c.base}, s)
 			if c.want.code == 0 {
 				if err != nil || got.Sequence != 5 {
 					t.Errorf("%+v %v", got, err)
@@ -127,15 +137,15 @@ func TestVerify(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if _, err := verifier(t, 4, key, wire.Key{KeyID: "k2", PublicKey: otherPublic, Use: UseChanges}).Verify("config", digest, 2, s); err != nil {
+		if _, err := verifier(t, 4, key, wire.Key{KeyID: "k2", PublicKey: otherPublic, Use: UseChanges}).Verify(Header{Kind: "config", Digest: digest, Length: 2}, s); err != nil {
 			t.Error(err)
 		}
-		_, err = verifier(t, 4, wire.Key{KeyID: "k2", PublicKey: otherPublic}).Verify("config", digest, 2, s)
+		_, err = verifier(t, 4, wire.Key{KeyID: "k2", PublicKey: otherPublic}).Verify(Header{Kind: "config", Digest: digest, Length: 2}, s)
 		if (err == nil) != (id == "k2") {
 			t.Errorf("%s after the rotation: %v", id, err)
 		}
 	}
-	if _, err := verifier(t, 0, key).Verify("config", digest, 2, nil); errcode.From(err).Code != errcode.AuthSignatureError {
+	if _, err := verifier(t, 0, key).Verify(Header{Kind: "config", Digest: digest, Length: 2}, nil); errcode.From(err).Code != errcode.AuthSignatureError {
 		t.Errorf("no signature: %v", err)
 	}
 }
@@ -167,16 +177,16 @@ func FuzzVerify(f *testing.F) {
 		f.Fatal(err)
 	}
 	good, _ := json.Marshal(s)
-	f.Add(good, "config", digest, int64(2))
-	f.Add([]byte(`{"key_id":"k1","sequence":6,"sig":""}`), "config", digest, int64(2))
-	f.Add([]byte(`[]`), "config\n", "sha256:", int64(-1))
+	f.Add(good, "config", digest, int64(2), "")
+	f.Add([]byte(`{"key_id":"k1","sequence":6,"sig":""}`), "config", digest, int64(2), digest)
+	f.Add([]byte(`[]`), "config\n", "sha256:", int64(-1), `"`)
 	v := verifier(f, 4, wire.Key{KeyID: "k1", PublicKey: public})
-	f.Fuzz(func(t *testing.T, text []byte, kind, of string, length int64) {
+	f.Fuzz(func(t *testing.T, text []byte, kind, of string, length int64, base string) {
 		got, err := ParseSignature(text)
 		if err != nil {
 			return
 		}
-		h, err := v.Verify(kind, of, length, got)
+		h, err := v.Verify(Header{Kind: kind, Digest: of, Length: length, Base: base}, got)
 		if err == nil && (h != Header{Kind: "config", Scope: sn, Sequence: 5, Digest: digest, Length: 2, KeyID: "k1"}) {
 			t.Errorf("%+v was taken", h)
 		}

@@ -148,7 +148,10 @@ func ParseWhitelistOperator(body []byte) (WhitelistOperator, error) {
 	return w, errcode.Param("operator_type", "must be update_or_add, delete or select")
 }
 
-// Signature signs a change's content (management.md).
+// Signature signs a change's content (management.md): Ed25519 over
+// "gatehouse/{kind}/v1\n" and the header {base, digest, key_id, kind, length,
+// not_before, scope, sequence} as JSON, its keys in this order and no spaces; base
+// is left out where the command has none.
 type Signature struct {
 	KeyID     string `json:"key_id"`          // whose key
 	Scope     string `json:"scope,omitempty"` // a serial number or "group:{id}"; empty: the board

@@ -154,6 +154,8 @@ type DecisionReport struct {
 	// that row by characters that are taken for one another.
 	Tolerated bool `json:"tolerated,omitempty"`
 	Alarm     bool `json:"alarm,omitempty"` // the plate is on the black list
+	// Passage names the vehicle's passage, the same in all messages of it.
+	Passage string `json:"passage,omitempty"`
 	// Votes says what the passage's frames agreed on; absent where one picture was looked at.
 	Votes *Votes `json:"votes,omitempty"`
 	// Readings tells of each plate of the result, in its order, what the vendor's

@@ -20,8 +20,8 @@ import (
 
 // Vision stands in for gatehouse-vision, if this process was started as that,
 // and tells so. For TestMain. Every 100 ms, and when the agent asks for a
-// recognition, it sends what result gives; trigger is the asker's id, or "".
-func Vision(result func(trigger string) link.Result) bool {
+// recognition, it sends what results gives; trigger is the asker's id, or "".
+func Vision(results func(trigger string) []link.Result) bool {
 	if filepath.Base(os.Args[0]) != "gatehouse-vision" {
 		return false
 	}
@@ -49,9 +49,10 @@ func Vision(result func(trigger string) link.Result) bool {
 		case trigger = <-triggers:
 		case <-time.After(100 * time.Millisecond):
 		}
-		r := result(trigger)
-		r.Seq, r.TriggerID = seq, trigger
-		_ = c.Send(link.Message{Result: &r})
+		for _, r := range results(trigger) {
+			r.Seq, r.TriggerID = seq, trigger
+			_ = c.Send(link.Message{Result: &r})
+		}
 		_ = c.Send(link.Message{Alive: &link.Alive{Frames: seq, FPS: 10, CameraOK: true}})
 	}
 }

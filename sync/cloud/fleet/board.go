@@ -210,7 +210,7 @@ func (b *board) change(c *session.Conn, cmd wire.Command) {
 	if err == nil {
 		r.Payload = wire.Typed{Type: cmd.Name, Body: report}
 	} else if e := errcode.From(err); e != nil {
-		r.Code, r.ErrorCode, r.ErrorMessage = e.Code.MQTTCode(), int(e.Code), e.Error()
+		r.Code, r.ErrorCode, r.ErrorMessage = e.MQTTCode(), int(e.Code), e.Error()
 	}
 	b.send(c, b.topics.Reply(cmd.Name), r)
 }

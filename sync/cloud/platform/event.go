@@ -34,6 +34,7 @@ type event struct {
 	Listed     string          `json:"listed,omitempty"`    // the whitelist's row that the plate was taken for
 	Tolerated  bool            `json:"tolerated,omitempty"` // the plate, as it was read, differs from it by confusable characters
 	Alarm      bool            `json:"alarm,omitempty"`     // the plate is on the black list
+	Passage    string          `json:"passage,omitempty"`   // the board's name of it, the same in all events of it
 	Image      bool            `json:"image"`
 	AccountID  int64           `json:"account_id"`
 	Gap        *wire.Gap       `json:"gap,omitempty"`
@@ -83,7 +84,7 @@ func parseEvent(sn, name string, up upEnvelope) (e event, jpeg pictures, err err
 		e.Confidence, e.Opened, full, small = result.Confidence, len(result.GioOuts) > 0, result.FullImageContent, result.SmallImageContent
 		if r.Gatehouse != nil {
 			e.Opened, e.Reason = r.Gatehouse.Opened, r.Gatehouse.Reason
-			e.Listed, e.Tolerated, e.Alarm = r.Gatehouse.Listed, r.Gatehouse.Tolerated, r.Gatehouse.Alarm
+			e.Listed, e.Tolerated, e.Alarm, e.Passage = r.Gatehouse.Listed, r.Gatehouse.Tolerated, r.Gatehouse.Alarm, r.Gatehouse.Passage
 		}
 	case wire.NameFaceResult:
 		var b struct{ Body wire.FaceResult }
@@ -91,6 +92,7 @@ func parseEvent(sn, name string, up upEnvelope) (e event, jpeg pictures, err err
 			return bare, pictures{}, errcode.New(errcode.ParseJSONFailed, "")
 		}
 		e.UserID, e.Opened, e.Reason, full = b.Body.UserID, b.Body.Decision.Opened, b.Body.Decision.Reason, b.Body.ImageContent
+		e.Passage = b.Body.Decision.Passage
 		e.Confidence = int(b.Body.Similarity * 100)
 	case wire.NameGap:
 		var b struct{ Body wire.Gap }

@@ -159,7 +159,7 @@ func (p *Platform) sign(tx *bolt.Tx, c *change, sn string) (*wire.Signature, err
 		return nil, err
 	}
 	k := pol.Keys[len(pol.Keys)-1]
-	return signed.Sign(signed.Header{Kind: c.Kind, Scope: sn, Sequence: c.Sequence, Digest: c.Digest, Length: c.Length, KeyID: k.KeyID}, ed25519.NewKeyFromSeed(k.Seed))
+	return signed.Sign(signed.Header{Kind: c.Kind, Scope: sn, Sequence: c.Sequence, Digest: c.Digest, Length: c.Length, Base: c.Base, KeyID: k.KeyID}, ed25519.NewKeyFromSeed(k.Seed))
 }
 
 // into puts the policy into what a board is told.

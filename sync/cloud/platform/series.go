@@ -188,7 +188,10 @@ func (b *batch) keep(d *device, e event, jpeg pictures) error {
 		s.Last = max(s.Last, e.Seq)
 		return b.keepGap(b.of(d, e.Gap.Boot), *e.Gap)
 	}
-	again, err := b.p.keep(b.tx, e, jpeg)
+	again, err := b.arrived(s, e.Seq), error(nil)
+	if !again {
+		again, err = b.p.keep(b.tx, e, jpeg)
+	}
 	if err != nil {
 		return err
 	}
@@ -202,6 +205,27 @@ func (b *batch) keep(d *device, e event, jpeg pictures) error {
 	s.Last = max(s.Last, e.Seq)
 	s.Known.add(e.Seq, e.Seq)
 	return nil
+}
+
+// arrived reports whether an event came before, though it may be stored no
+// more. One in a gap counts as new: told as dropped, it may have been on its way.
+func (b *batch) arrived(s *series, seq uint64) bool {
+	if !s.Known.has(seq) {
+		return false
+	}
+	c := b.tx.Bucket(gapsBucket).Cursor()
+	k, _ := c.Seek(eventKey(s.SN, s.Boot, seq+1))
+	if k == nil {
+		k, _ = c.Last()
+	} else {
+		k, _ = c.Prev()
+	}
+	if !strings.HasPrefix(string(k), string(seriesKey(s.SN, s.Boot))+"\x00") {
+		return true
+	}
+	var g storedGap
+	ok, err := store.GetJSON(b.tx.Bucket(gapsBucket), k, &g)
+	return ok && err == nil && g.To < seq
 }
 
 func (b *batch) keepGap(s *series, g wire.Gap) error {

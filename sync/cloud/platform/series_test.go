@@ -150,6 +150,23 @@ func TestRetention(t *testing.T) {
 	if err != nil || len(reports) != 1 || reports[0].Received != 16 || len(reports[0].Missing) != 0 {
 		t.Errorf("%+v %v", reports, err)
 	}
+	// What comes again is not stored again, though the first is gone; what was
+	// told as dropped and comes after all is new.
+	send(7, 8)
+	check(1)
+	gap, err := json.Marshal(wire.Up{SN: testSN, Name: wire.NameGap, Payload: wire.Body{Body: wire.Gap{Boot: "00000001-0", From: 17, To: 20, Cause: "bytes"}},
+		Event: &wire.EventID{Boot: "00000001-0", Seq: 21}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	p.handle([]message{{"device/" + testSN + "/message/up/gap", gap}})
+	send(18, 18)
+	send(21, 22)
+	check(3)
+	reports, err = p.Series(testSN, 0)
+	if err != nil || reports[0].Received != 18 || reports[0].Repeated != 3 || reports[0].Dropped != 4 {
+		t.Errorf("%+v %v", reports, err)
+	}
 }
 
 // FuzzMessage puts any message on any topic of a board to the cloud.

@@ -36,11 +36,11 @@ Every command is answered, but for reboot_dev that is carried out and event_ack.
 | code | meaning |
 |---|---|
 | 400 | a body that cannot be read, or a parameter out of range; error_message names it |
-| 401 | signature or login; 1016: too many commands wait that take their time, send it again later |
+| 401 | signature or login |
 | 404 | no such command, change or record |
 | 405 | this board does not have it, or its config does not allow it: mqtt.allow lists what clients may do, by the words given with the commands below |
-| 409 | not at this moment: locked, moving, applied or cancelled already |
-| 500 | it failed |
+| 409 | not at this moment, or no longer: locked, moving, busy, too late, applied or cancelled already; 1016: too many commands wait that take their time, send it again later |
+| 500 | it failed: hardware, disk, no vision process |
 
 error_code and error_message are ours, from the error table (sync/errcode/CODES.md). What moves something is done once for a
 command that the broker delivers twice: same topic, id and body within ten seconds. Clients may use an id for several commands.
