@@ -202,7 +202,9 @@ func TestDeliveryThroughFaults(t *testing.T) {
 			time.Sleep(5 * time.Millisecond)
 		}
 	}
+	proxy.Away(true)
 	s.fill(t, b.body.AccountID, n/5) // more than may wait
+	proxy.Away(false)
 	s.drained(t)
 	r := c.account(t, s.box)
 	if proxy.Dropped.Load() == 0 || proxy.Duplicated.Load() == 0 || proxy.Reordered.Load() == 0 || proxy.Cut.Load() == 0 {

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -31,7 +32,8 @@ func Vision(results func(trigger string) []link.Result) bool {
 	}
 	c := link.NewConn(os.NewFile(3, "agent"))
 	triggers := make(chan string, 1)
-	go func() {
+	var reader sync.WaitGroup // it ends with the process
+	reader.Go(func() {
 		for {
 			m, err := c.Receive()
 			if err != nil {
@@ -41,7 +43,7 @@ func Vision(results func(trigger string) []link.Result) bool {
 				triggers <- m.Trigger.ID
 			}
 		}
-	}()
+	})
 	_ = c.Send(link.Message{Hello: &link.Hello{Version: "stand-in", PID: os.Getpid()}})
 	for seq := uint64(1); ; seq++ {
 		var trigger string

@@ -38,6 +38,7 @@ type Proxy struct {
 	conns map[net.Conn]bool
 
 	pubacks, up, down, cuts atomic.Int64
+	away                    atomic.Bool
 	// Done counts what was done.
 	Dropped, Duplicated, Reordered, Cut atomic.Int64
 }
@@ -80,6 +81,14 @@ func (p *Proxy) CutAll() {
 	}
 }
 
+// Away cuts all connections and accepts none for as long as it is on.
+func (p *Proxy) Away(on bool) {
+	p.away.Store(on)
+	if on {
+		p.CutAll()
+	}
+}
+
 func (p *Proxy) hold(c net.Conn) {
 	p.mu.Lock()
 	p.conns[c] = true
@@ -96,6 +105,9 @@ func (p *Proxy) leave(c net.Conn) {
 func (p *Proxy) serve(client net.Conn) {
 	p.hold(client)
 	defer p.leave(client)
+	if p.away.Load() {
+		return
+	}
 	server, err := net.Dial("tcp", p.broker)
 	if err != nil {
 		return
