@@ -142,7 +142,7 @@ func (p *page) table(columns []string, rows []row) {
 	escape := strings.NewReplacer("|", `\|`)
 	for _, r := range rows {
 		fmt.Fprintf(p, "| %s | %s | %s |\n", escape.Replace(r.name), escape.Replace(r.kind), escape.Replace(r.means))
-		for _, l := range link.FindAllStringSubmatch(r.kind, -1) {
+		for _, l := range link.FindAllStringSubmatch(r.kind+r.means, -1) {
 			for name := range p.s.types {
 				if strings.ToLower(name) == l[1] && !slices.Contains(p.pending, name) {
 					p.pending = append(p.pending, name)
