@@ -61,6 +61,7 @@ type Board struct {
 	left     []opening // of them, those of the start before; store tells them
 
 	barred time.Time // until when no face opens; onResult's alone
+	rows   rowMemory // obey's alone
 
 	mu      sync.Mutex
 	early   early // guarded by mu, like what follows

@@ -85,7 +85,7 @@ func (o request) rows(context.Context) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	selection, err := o.Rows(w)
+	selection, err := o.rowsOnce(o.delivery, w)
 	if err != nil || selection == nil {
 		return nil, err
 	}
