@@ -65,6 +65,7 @@ type Board struct {
 	barred time.Time // until when no face opens; onResult's alone
 	told   answered  // onResult's alone
 	asked  time.Time // when the broker last had the board ask its cloud; rebind's alone
+	rows   rowMemory // obey's alone
 
 	mu      sync.Mutex
 	early   early // guarded by mu, like what follows

@@ -122,7 +122,7 @@ func (o request) rows(context.Context) (any, error) {
 	if w.OperatorType != wire.OperateSelect && o.allowed(allowUnsignedRows) != nil && o.trust("whitelist").Required {
 		return nil, errcode.New(errcode.NotSupported, "The account's policy asks for signed whitelists, and "+allowUnsignedRows+" is not in /mqtt/allow!")
 	}
-	selection, err := o.Rows(w)
+	selection, err := o.rowsOnce(o.delivery, w)
 	if err != nil || selection == nil {
 		return nil, err
 	}

@@ -282,7 +282,7 @@ type Gap struct {
 	Boot  string `json:"boot"`  // whose events
 	From  uint64 `json:"from"`  // first sequence
 	To    uint64 `json:"to"`    // last sequence
-	Cause string `json:"cause"` // bytes, age, damage, account
+	Cause string `json:"cause"` // bytes, count, age, damage or disk_full
 }
 
 // ChangeState is one line of a birth's changes.

@@ -60,7 +60,7 @@ type CarBrand struct {
 type PlateItem struct {
 	Color             int    `json:"color"`               // table 6.1
 	Type              int    `json:"type"`                // table 6.2
-	License           string `json:"license"`             // base64
+	License           string `json:"license"`             // base64; plain over HTTP push
 	PlateWidth        int    `json:"plate_width"`         // pixels
 	IsDanger          int    `json:"is_danger"`           // 1 dangerous goods; always 0
 	Pos               Rect   `json:"pos"`                 // the plate
@@ -76,7 +76,7 @@ type PlateItem struct {
 
 // PlateResult is the vendor's table 4.1, in full.
 type PlateResult struct {
-	License        string    `json:"license"`          // base64
+	License        string    `json:"license"`          // base64; plain over HTTP push
 	LicenseExtType int       `json:"license_ext_type"` // 0 not known
 	ColorType      int       `json:"colorType"`        // 0–6, table 6.1
 	Type           int       `json:"type"`             // table 6.2
@@ -126,7 +126,7 @@ type PlateResult struct {
 // AlarmInfoPlate is a recognition result (vendor-mqtt.md, 4.1).
 type AlarmInfoPlate struct {
 	Channel    int    `json:"channel"`    // reserved, 0
-	DeviceName string `json:"deviceName"` // base64
+	DeviceName string `json:"deviceName"` // base64; plain over HTTP push
 	IPAddr     string `json:"ipaddr"`     // the board's IPv4 address
 	SerialNo   string `json:"serialno"`   // serial number
 	RuleID     int    `json:"rule_id"`    // 1

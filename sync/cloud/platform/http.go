@@ -49,6 +49,15 @@ func (p *Platform) Handler() http.Handler {
 	route := func(pattern string, signed bool, f func(*request) (any, error)) {
 		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { p.serve(w, r, signed, f) })
 	}
+	p.routes(route)
+	p.changeRoutes(mux, route)
+	route("/", false, func(*request) (any, error) { return nil, errcode.New(errcode.URLNotExist, "") })
+	mux.HandleFunc("GET /{$}", p.overview)
+	return mux
+}
+
+// routes are the calls about accounts, devices, groups and events.
+func (p *Platform) routes(route func(pattern string, signed bool, f func(*request) (any, error))) {
 	route("POST /v2/pms/users/login", false, p.login)
 	route("GET /v2/pms/users/refresh_accesskey", true, p.refreshKey)
 	route("POST /v2/pms/users/accesskeys", true, p.createKey)
@@ -69,10 +78,6 @@ func (p *Platform) Handler() http.Handler {
 	route("GET /v2/stp/user/groups/{id}", true, p.getGroup)
 	route("PUT /v2/stp/user/groups/{id}", true, p.updateGroup)
 	route("DELETE /v2/stp/user/groups/{id}", true, p.deleteGroup)
-	p.changeRoutes(mux, route)
-	route("/", false, func(*request) (any, error) { return nil, errcode.New(errcode.URLNotExist, "") })
-	mux.HandleFunc("GET /{$}", p.overview)
-	return mux
 }
 
 func (p *Platform) serve(w http.ResponseWriter, r *http.Request, signed bool, f func(*request) (any, error)) {

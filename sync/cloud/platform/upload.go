@@ -36,7 +36,7 @@ func (p *Platform) part(u uploading) string {
 func (p *Platform) partDir() string { return filepath.Join(p.dir, "parts") }
 
 // uploader finds out who uploads what, and refuses what nobody waits for: a
-// board that is not bound 5003, a picture of an unknown event 2105.
+// board that is not bound 5003, a picture of an unknown event 3006.
 func (p *Platform) uploader(q *request) (u uploading, err error) {
 	u = uploading{sn: q.PathValue("sn"), boot: q.PathValue("boot"), kind: q.PathValue("kind"), sha256: q.query.Get("sha256")}
 	var key []byte

@@ -83,7 +83,8 @@ var ourMessages = []message{
 	{name: wire.NameGap, direction: up, in: inBody, of: "Gap", means: "Events that the board had to drop."},
 	{name: wire.NameFault, direction: up, in: inBody, of: "Fault", means: "Something is wrong with the board itself, or was: a database that was damaged and set aside, a config that could not be used."},
 	{name: wire.NameFaceResult, direction: up, in: inBody, of: "FaceResult", means: "A face, known or not. The vendor has no such message."},
-	{name: wire.NameBind, direction: down, in: inBody, of: "BindBody", means: "The binding is another or its keys are rotated. The message is a hint: the board asks its cloud over HTTP, and takes what it is told there. 404 (5003) where it knows no cloud. At first binding the same body comes by HTTPS."},
+	{name: wire.NameBind, direction: down, in: inBody, means: "The binding is another or its keys are rotated. The message is a hint: the board asks its cloud over HTTP what it is bound to, and answers when it has taken that over. 404 (5003) where it knows no cloud.",
+		rows: []row{{"sealed", "string", "hex: a [BindBody](#bindbody), encrypted for the board as in the answer over HTTPS; the board does not read it here"}}},
 	{name: wire.NameUnbind, direction: down, means: "The board was taken out of its account. The message is a hint: the board asks its cloud over HTTP, and clears what belongs to the account only if it is told so there; else 409 (1106). 404 (5003) where it knows no cloud."},
 }
 

@@ -69,3 +69,37 @@ func TestFieldsHaveAMeaning(t *testing.T) {
 		}
 	}
 }
+
+// What the types of MQTT say is also true of HTTP push, where texts are plain,
+// and every cause of a gap is named.
+func TestWhatFieldsSayIsSo(t *testing.T) {
+	s, err := read("..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	todo := []string{"PushResult", "GPIOIn", "SerialUp"}
+	for seen := map[string]bool{}; len(todo) > 0; todo = todo[1:] {
+		rows, err := s.fields(todo[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, r := range rows {
+			if (r.name == "license" || r.name == "deviceName") && !strings.Contains(r.means, "plain over HTTP push") {
+				t.Errorf("%s.%s is %q", todo[0], r.name, r.means)
+			}
+			if l := regexp.MustCompile(`\[(\w+)\]\(#`).FindStringSubmatch(r.kind); l != nil && !seen[l[1]] {
+				seen[l[1]] = true
+				todo = append(todo, l[1])
+			}
+		}
+	}
+	gap, err := s.fields("Gap")
+	if err != nil || len(s.gaps) < 5 {
+		t.Fatal(err, s.gaps)
+	}
+	for _, cause := range s.gaps {
+		if !strings.Contains(gap[len(gap)-1].means, cause) {
+			t.Errorf("the cause %s is missing: %q", cause, gap[len(gap)-1].means)
+		}
+	}
+}

@@ -44,6 +44,7 @@ Every command is answered, but for reboot_dev that is carried out and event_ack.
 
 error_code and error_message are ours, from the error table (sync/errcode/CODES.md). What moves something is done once for a
 command that the broker delivers twice: same topic, id and body within ten seconds. Clients may use an id for several commands.
+So is a row command (white_list_operator) that comes again behind one with another id.
 Reading is tolerant: a body may be {}, [], null or absent, a timestamp of any unit, an id of any form.
 `
 
@@ -142,7 +143,7 @@ func (p *page) table(columns []string, rows []row) {
 	escape := strings.NewReplacer("|", `\|`)
 	for _, r := range rows {
 		fmt.Fprintf(p, "| %s | %s | %s |\n", escape.Replace(r.name), escape.Replace(r.kind), escape.Replace(r.means))
-		for _, l := range link.FindAllStringSubmatch(r.kind, -1) {
+		for _, l := range link.FindAllStringSubmatch(r.kind+r.means, -1) {
 			for name := range p.s.types {
 				if strings.ToLower(name) == l[1] && !slices.Contains(p.pending, name) {
 					p.pending = append(p.pending, name)

@@ -16,6 +16,7 @@ type source struct {
 	types map[string]*ast.TypeSpec
 	docs  map[string]string // first sentence of a type's comment
 	names map[string]string // constants Name… → value
+	gaps  []string          // values of constants Gap…
 }
 
 // read parses package wire in dir.
@@ -54,13 +55,20 @@ func read(dir string) (*source, error) {
 
 func (s *source) constant(spec *ast.ValueSpec) {
 	for i, name := range spec.Names {
-		if !strings.HasPrefix(name.Name, "Name") || i >= len(spec.Values) {
+		if i >= len(spec.Values) {
 			continue
 		}
-		if lit, ok := spec.Values[i].(*ast.BasicLit); ok {
-			if v, err := strconv.Unquote(lit.Value); err == nil {
-				s.names[name.Name] = v
-			}
+		lit, ok := spec.Values[i].(*ast.BasicLit)
+		if !ok {
+			continue
+		}
+		v, err := strconv.Unquote(lit.Value)
+		switch {
+		case err != nil:
+		case strings.HasPrefix(name.Name, "Name"):
+			s.names[name.Name] = v
+		case strings.HasPrefix(name.Name, "Gap"):
+			s.gaps = append(s.gaps, v)
 		}
 	}
 }
