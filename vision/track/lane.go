@@ -68,9 +68,9 @@ type LaneOptions struct {
 type Lane struct {
 	o      LaneOptions
 	paths  []*passage
-	seen   map[string]int64 // plates told, when last seen
-	rested []*passage       // over; their vehicles stood when they were seen last
-	last   struct {         // the passage told last
+	seen   map[string]telling // plates told
+	rested []*passage         // over; their vehicles stood when they were seen last
+	last   struct {           // the passage told last
 		at        int64
 		id        uint64
 		text      string
@@ -79,6 +79,12 @@ type Lane struct {
 	looked  int64 // when the last frame was
 	plateAt int64 // when any plate was seen last, also one whose passage is over; 0: never
 	ids     uint64
+}
+
+// telling is a plate that was told.
+type telling struct {
+	at    int64 // when it was last seen
+	opens bool  // it was told with the score that the gate asks for
 }
 
 // passage is one vehicle on its way.
@@ -95,6 +101,7 @@ type passage struct {
 	shotPlate link.Plate
 	triggered bool   // over the line or in the loop, where there is one
 	told      int64  // when it became sure; 0: not yet
+	opens     bool   // it was told with the score that the gate asks for
 	finished  bool   // its result is given, or it shall have none
 	given     bool   // its result is given
 	silent    bool   // it shall have none
@@ -114,7 +121,7 @@ const restFor = 30 * time.Second
 const sameBox = 0.5
 
 // NewLane makes a lane without vehicles.
-func NewLane(o LaneOptions) *Lane { return &Lane{o: o, seen: map[string]int64{}} }
+func NewLane(o LaneOptions) *Lane { return &Lane{o: o, seen: map[string]telling{}} }
 
 // Frame takes what is seen in the next frame and gives what is to be told. At
 // may not go back.
@@ -166,8 +173,8 @@ func (l *Lane) End() []Note {
 // forget gives what there is to tell of vehicles that stood and do not come
 // into sight again.
 func (l *Lane) forget(at int64) (notes []Note) {
-	for text, last := range l.seen {
-		if at-last > int64(l.o.Same) {
+	for text, t := range l.seen {
+		if at-t.at > int64(l.o.Same) {
 			delete(l.seen, text)
 		}
 	}
@@ -300,8 +307,8 @@ func (l *Lane) see(p *passage, v View, i int) {
 // refresh keeps a plate that was told known for as long as it is seen.
 func (l *Lane) refresh(p *passage) {
 	for text := range p.votes.texts {
-		if last, ok := l.seen[text]; ok && last < p.at {
-			l.seen[text] = p.at
+		if t, ok := l.seen[text]; ok && t.at < p.at {
+			l.seen[text] = telling{p.at, t.opens}
 		}
 	}
 }

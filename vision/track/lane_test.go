@@ -3,6 +3,7 @@ package track
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 	"time"
 
@@ -234,6 +235,29 @@ func TestANearerLookIsWaitedFor(t *testing.T) {
 		r.see(plateAt("京A12345", .6, 600, 300, 120))
 	}
 	expect(t, "a car that stands and is read badly", r.told(), "quick 京A12345 0", "passage 京A12345 0")
+}
+
+// What was told below the gate's score, standing in a queue, is told once more
+// when it comes near enough to be sure: it must not stay before the barrier.
+func TestAQueueIsNotItsEnd(t *testing.T) {
+	for what, lost := range map[string]bool{"seen all the time": false, "out of sight between": true} {
+		r := newRoad(t, link.Lane{})
+		for range 40 {
+			r.see(plateAt("京A12345", .6, 600, 300, 120))
+		}
+		if lost {
+			r.empty(2 * time.Second)
+		}
+		for i := range 30 {
+			r.see(plateAt("京A12345", .6+.35*float64(min(i, 8))/8, 600, 300+12*i, 130+2*i))
+		}
+		r.empty(2 * time.Second)
+		told := r.told()
+		if len(told) != 4 || !strings.HasPrefix(told[2], "quick 京A12345") || !strings.HasPrefix(told[3], "passage 京A12345") ||
+			r.notes[1].Plate.Score >= .9 || r.notes[2].Plate.Score < .9 || r.notes[3].Plate.Score < .9 || r.notes[3].Shot == nil || r.notes[1].Passage == r.notes[2].Passage {
+			t.Errorf("%s: %q", what, told)
+		}
+	}
 }
 
 // The final result has the passage's best picture where it may wait for it,

@@ -23,6 +23,9 @@ func (l *Lane) tell(v View) []Note {
 		if p.told != 0 && !p.finished && !l.waits(p, v.At) {
 			notes = append(notes, l.final(p))
 		}
+		if p.given && p.told != 0 && !p.opens && p.finished && p.at == v.At {
+			notes = append(notes, l.better(p, v.At)...)
+		}
 		notes = append(notes, l.conduct(p, v)...)
 	}
 	clear(l.paths[len(kept):])
@@ -54,8 +57,8 @@ func (l *Lane) judge(p *passage) []Note {
 	if l.again(p, w) {
 		return nil
 	}
-	l.seen[w.text] = p.at
-	p.told, p.known, p.text = p.at, true, w.text
+	p.told, p.known, p.text, p.opens = p.at, true, w.text, w.score >= l.o.MinScore
+	l.seen[w.text] = telling{p.at, p.opens}
 	notes := []Note{l.note(p, link.EventQuick, w)}
 	if gap := l.o.TailGatingMS * int64(time.Millisecond); gap > 0 && l.last.at != 0 && p.at-l.last.at <= gap && l.last.id != p.id && l.last.text != w.text &&
 		p.course.direction() != link.DirectionUnknown && p.course.direction() == l.last.direction {
@@ -96,7 +99,21 @@ func (l *Lane) waits(p *passage, at int64) bool {
 		return false
 	}
 	w, _ := p.votes.elect()
-	return w.text == p.text
+	return w.text == p.text && (p.opens || w.score < l.o.MinScore)
+}
+
+// better tells a vehicle once more, as a passage of its own, that was told below
+// what the gate asks for and then comes near enough to be read surely: one that
+// has waited in a queue must not stay before the barrier.
+func (l *Lane) better(p *passage, at int64) []Note {
+	w, ok := p.votes.elect()
+	if !ok || w.frames < l.o.Frames || w.score < l.o.MinScore || w.lead < l.o.Lead {
+		return nil
+	}
+	l.ids = max(l.ids+1, uint64(at))
+	p.id, p.told, p.text, p.opens, p.finished, p.best = l.ids, at, w.text, true, false, 0
+	l.seen[w.text] = telling{at, true}
+	return []Note{l.note(p, link.EventQuick, w)}
 }
 
 // again silences a passage whose plate was told a short time ago.
@@ -109,14 +126,18 @@ func (l *Lane) again(p *passage, w verdict) bool {
 	return true
 }
 
+// known reports whether the plate was told a short time ago. One that was told
+// below what the gate asks for is not known to a reading that is surer.
 func (l *Lane) known(p *passage, w verdict) bool {
-	for text := range l.seen {
-		if l.same(text, w) {
+	sure := w.score >= l.o.MinScore
+	for text, t := range l.seen {
+		if l.same(text, w) && (t.opens || !sure) {
 			return true
 		}
 	}
-	return p.known && l.inPlace(p.text, w) || slices.ContainsFunc(l.rested, func(r *passage) bool {
-		return r.known && r.course.last.Overlap(p.course.first) > sameBox && l.inPlace(r.text, w)
+	in := func(r *passage) bool { return r.known && l.inPlace(r.text, w) && (r.opens || !sure) }
+	return in(p) || slices.ContainsFunc(l.rested, func(r *passage) bool {
+		return in(r) && r.course.last.Overlap(p.course.first) > sameBox
 	})
 }
 
@@ -146,7 +167,7 @@ func (l *Lane) resume(p *passage) {
 	}
 	p.begin, p.staying, p.triggered = r.begin, r.staying, p.triggered || r.triggered
 	if r.known && p.told == 0 {
-		p.known = true
+		p.known, p.opens = true, r.opens
 		if r.text != "" {
 			p.text = r.text
 		}
@@ -195,7 +216,8 @@ func (l *Lane) final(p *passage) Note {
 		w = verdict{plate: p.shotPlate}
 		w.plate.CharScores = nil
 	} else {
-		l.seen[w.text] = p.at
+		p.opens = p.opens || p.told != 0 && w.score >= l.o.MinScore
+		l.seen[w.text] = telling{p.at, p.opens}
 	}
 	n := l.note(p, link.EventPassage, w)
 	n.Shot, n.ShotAt = p.shot, p.shotAt
