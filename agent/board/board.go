@@ -509,7 +509,7 @@ func (b *Board) unbound(ctx context.Context) error {
 	}
 	bound, err := b.state.Binding()
 	if err == nil && bound.Body != nil {
-		err = errcode.New(errcode.RequestFailed, "The cloud says that the board is still bound!")
+		err = errcode.Busy("The cloud says that the board is still bound!")
 	}
 	return err
 }
