@@ -69,6 +69,9 @@ type Board struct {
 
 	mu      sync.Mutex
 	early   early // guarded by mu, like what follows
+	crowded []decided
+	faults  map[string]time.Time // of the vision process, when each was told
+	dropped int
 	online  bool
 	lastErr string
 	epoch   int64
@@ -107,7 +110,7 @@ func openBoard(o Options, aside string) (opened *Board, err error) {
 		return nil, fmt.Errorf("cannot make the state directory: %w", err)
 	}
 	b := &Board{version: o.Version, dir: o.Dir, clock: newClock(o.Dir), log: o.Log, begin: time.Now(), program: o.Program, commands: make(chan inbound, 64), told: answered{},
-		results: make(chan decided, 64), rebound: make(chan struct{}, 1), restart: make(chan settings.Candidate, 1)}
+		results: make(chan decided, mostResults), rebound: make(chan struct{}, 1), restart: make(chan settings.Candidate, 1)}
 	defer func() {
 		if err != nil {
 			b.Close()
@@ -157,7 +160,7 @@ func (b *Board) openParts(c configs.Config, o Options) (err error) {
 	b.gate = gate.New(b.state.Whitelist, b.state.Faces, b.barrier, gateOptions(c))
 	b.vision = supervise.New(supervise.Options{
 		Program: o.Program, Args: []string{"run"}, Task: visionTask(c),
-		OnResult: b.onResult, OnFault: func(f link.Fault) { o.Log.Error("vision reports a fault", "code", f.Code, "message", f.Message) }, Log: o.Log})
+		OnResult: b.onResult, OnFault: b.onVisionFault, Log: o.Log})
 	if err = store.Guard(func() error { return b.openChanges(o) }); err != nil {
 		return err
 	}
@@ -266,6 +269,7 @@ type decided struct {
 	result   *link.Result
 	decision gate.Decision
 	at       time.Time
+	late     bool // of the start before
 }
 
 // onResult is the hot path: decide, open, and only then hand on to the disk.
@@ -289,7 +293,48 @@ func (b *Board) onResult(r *link.Result) {
 	if r.Event == link.EventQuick {
 		b.notice(d)
 	}
-	b.results <- d
+	b.handOn(d)
+}
+
+// Room for results while the disk stands still; the gate goes on without it.
+const (
+	mostResults  = 64
+	mostOpenings = 1024 // without pictures
+)
+
+// handOn gives a result to store without waiting for it. Where the disk has
+// stood still for so long that there is no room, what opened the barrier is
+// kept without its pictures, and the rest is counted.
+func (b *Board) handOn(d decided) {
+	select {
+	case b.results <- d:
+		return
+	default:
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !d.decision.Opened || len(b.crowded) >= mostOpenings {
+		b.dropped++
+		return
+	}
+	r := *d.result
+	r.Full, r.Crop = nil, nil
+	d.result = &r
+	b.crowded = append(b.crowded, d)
+}
+
+// storeCrowded stores what handOn had no room for, and tells how much is lost.
+func (b *Board) storeCrowded() {
+	b.mu.Lock()
+	list, n := b.crowded, b.dropped
+	b.crowded, b.dropped = nil, 0
+	b.mu.Unlock()
+	for _, d := range list {
+		b.storeOne(d)
+	}
+	if n > 0 {
+		b.fault("events", fmt.Sprintf("%d results were dropped while the disk stood still", n))
+	}
 }
 
 // store puts results into the outbox; on the way out, when no more come, it
@@ -297,18 +342,20 @@ func (b *Board) onResult(r *link.Result) {
 func (b *Board) store(ctx context.Context) {
 	for _, l := range b.untold() {
 		b.log.Warn("a passage that was opened for before the last stop is told now", "plate", l.Decision.Plate)
-		b.storeOne(unfinished(decided{result: l.Result, decision: l.Decision, at: time.UnixMilli(l.AtMS)}))
+		b.storeOne(unfinished(decided{result: l.Result, decision: l.Decision, at: time.UnixMilli(l.AtMS), late: true}))
 	}
 	for {
 		select {
 		case d := <-b.results:
 			b.storeOne(d)
+			b.storeCrowded()
 		case <-ctx.Done():
 			for {
 				select {
 				case d := <-b.results:
 					b.storeOne(d)
 				default:
+					b.storeCrowded()
 					for _, d := range b.unnoticed() {
 						b.storeOne(d)
 					}
@@ -404,7 +451,7 @@ func (b *Board) message(d decided) wire.IVSResult {
 	for _, p := range d.result.Plates {
 		r.AddPlate(license(p), percent(p.Score), p.ColorType, p.Type, wire.Rect{Left: p.Box.Left, Top: p.Box.Top, Right: p.Box.Left + p.Box.Width, Bottom: p.Box.Top + p.Box.Height})
 	}
-	r.TriggerType, r.Direction, r.PlateID = triggerType(d.result), d.result.Direction, b.plateIDs.of(d.result, d.at)
+	r.TriggerType, r.Direction, r.PlateID = triggerType(d.result), d.result.Direction, b.plateIDs.of(d.result, b.numbered(d.at))
 	r.TimeUsed, r.RecordID = int(time.Since(d.at).Microseconds()), r.PlateID
 	r.UniqueID = fmt.Sprintf("%s_%d", b.state.SN(), d.at.UnixMilli())
 	r.BeginTime, r.EndTime = around(d, d.result.BeginMonoNS), around(d, d.result.EndMonoNS)
@@ -420,6 +467,15 @@ func (b *Board) message(d decided) wire.IVSResult {
 		r.GioOuts = []wire.RelayAction{{IONum: barrier.RaiseOutput, CtrlType: wire.RelayByWhitelist}}
 	}
 	return m
+}
+
+// numbered is the time that a result's number begins with: numbers must not go
+// back with a clock that has lost its time.
+func (b *Board) numbered(at time.Time) time.Time {
+	if floor := b.clock.Now(); floor.Sub(at) > time.Hour {
+		return floor
+	}
+	return at
 }
 
 // readings is what the vendor's fields have no room for.

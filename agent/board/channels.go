@@ -117,8 +117,12 @@ func vendorResult(r *link.Result) bool {
 // clients there are is the site's config and not an account's: they are told
 // while the board is not bound, too.
 func (b *Board) tellChannels(d decided, m wire.IVSResult) {
+	at := d.at
+	if d.late {
+		at = time.Unix(0, 0) // no reply to it may move anything
+	}
 	if b.push != nil {
-		b.push.Result(m, d.result.Full, d.result.Crop, d.at)
+		b.push.Result(m, d.result.Full, d.result.Crop, at)
 	}
 	if b.tcp != nil {
 		b.tcp.Result(m, d.result.Full, d.result.Crop, d.at)

@@ -14,6 +14,7 @@ import (
 	"gatehouse/sync/errcode"
 	"gatehouse/sync/outbox"
 	"gatehouse/sync/wire"
+	"gatehouse/vision/link"
 )
 
 // reportDamages tells what was found damaged at the start: to the log, the
@@ -53,12 +54,44 @@ func (b *Board) fault(component, what string) {
 	if err != nil {
 		b.log.Error("the audit could not be written", "err", err)
 	}
+	b.tellFault(component, errcode.New(errcode.RequestFailed, what))
+}
+
+// faultEvery is how often the cloud is told the same fault of the vision process.
+const faultEvery = time.Hour
+
+// onVisionFault tells what the vision process reports: pictures that cannot be
+// read, settings that are wrong, a camera that is silent.
+func (b *Board) onVisionFault(f link.Fault) {
+	b.log.Error("vision reports a fault", "code", f.Code, "message", f.Message)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for message, at := range b.faults {
+		if time.Since(at) >= faultEvery {
+			delete(b.faults, message)
+		}
+	}
+	if _, told := b.faults[f.Message]; told || len(b.faults) >= 32 {
+		return
+	}
+	if b.faults == nil {
+		b.faults = map[string]time.Time{}
+	}
+	b.faults[f.Message] = time.Now()
+	e := errcode.New(errcode.RequestFailed, f.Message)
+	if code := errcode.Code(f.Code); f.Code != 0 {
+		e = errcode.New(code, strings.TrimPrefix(f.Message, code.Message()))
+	}
+	b.background.Go(func() { b.tellFault("vision", e) }) // the disk may stand still
+}
+
+// tellFault tells the cloud of a fault.
+func (b *Board) tellFault(component string, e *errcode.Error) {
 	account := b.account()
 	if account == 0 && b.config().MQTT.Broker == "" {
 		return
 	}
-	payload, err := json.Marshal(wire.Body{Body: wire.Fault{ErrorCode: int(errcode.RequestFailed),
-		ErrorMessage: errcode.RequestFailed.Message() + what, Component: component, At: now}})
+	payload, err := json.Marshal(wire.Body{Body: wire.Fault{ErrorCode: int(e.Code), ErrorMessage: e.Error(), Component: component, At: time.Now().Unix()}})
 	if err == nil {
 		_, err = b.outbox.Put(context.Background(), outbox.Event{Name: wire.NameFault, Payload: payload, Priority: outbox.Result, Account: account})
 	}

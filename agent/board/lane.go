@@ -149,7 +149,7 @@ func (b *Board) decide(d *decided, again bool, now time.Time) {
 		d.decision = gate.Decision{Reason: whitelist.Blacklisted.String()}
 		return
 	}
-	d.decision = b.gate.Passage(r, d.at, now)
+	d.decision = b.gate.Passage(r, d.at, b.clock.Now()) // rows have times: a clock that lags is not believed
 	if d.decision.Reason == whitelist.Blacklisted.String() {
 		b.barred = now.Add(barredFor)
 	}

@@ -1,11 +1,14 @@
 package board
 
 import (
+	"log/slog"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"gatehouse/configs"
+	"gatehouse/sync/outbox"
 	"gatehouse/vision/link"
 )
 
@@ -181,5 +184,75 @@ func TestFinalMayWait(t *testing.T) {
 		if got := visionSettings(config).Lane.FinalMayWait; got != c.want {
 			t.Errorf("%s: %v", what, got)
 		}
+	}
+}
+
+// The gate does not wait for a disk that stands still: what opened the barrier
+// is stored later, without its pictures, and the rest is counted and told.
+func TestTheGateDoesNotWaitForTheDisk(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	if _, code := order(t, b, "white_list_operator", "1", `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1}}`); code != 0 {
+		t.Fatal(code)
+	}
+	for i := range mostResults + 2 {
+		text := "B1"
+		if i%2 == 1 {
+			text = "A1"
+		}
+		b.onResult(&link.Result{Event: link.EventPassage, Trigger: link.TriggerVideo, Plates: []link.Plate{{Text: text, Score: 1}}, Full: []byte("picture")})
+	}
+	if b.gate.Status().Opened != mostResults/2+1 || len(b.crowded) != 1 || !b.crowded[0].decision.Opened || b.crowded[0].result.Full != nil || b.dropped != 1 {
+		t.Errorf("opened %d times; %d results are kept beside, %d dropped", b.gate.Status().Opened, len(b.crowded), b.dropped)
+	}
+	b.storeCrowded()
+	if len(b.crowded) != 0 || b.dropped != 0 {
+		t.Error("they are not taken out")
+	}
+}
+
+// Rows have times, and a clock that has lost its own is not believed.
+func TestAClockThatLagsOpensNothingThatIsOver(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	const row = `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1,"overdue_time":"2026-03-01 00:00:00"}}`
+	if _, code := order(t, b, "white_list_operator", "1", row); code != 0 {
+		t.Fatal(code)
+	}
+	b.clock.Wall = func() time.Time { return time.Unix(1000, 0) }
+	b.clock.Good(time.Date(2026, 11, 1, 0, 0, 0, 0, time.UTC))
+	b.onResult(&link.Result{Event: link.EventPassage, Trigger: link.TriggerVideo, Plates: []link.Plate{{Text: "A1", Score: 1}}})
+	if d := <-b.results; d.decision.Reason != "out_of_time" {
+		t.Errorf("%+v", d.decision)
+	}
+	first := b.numbered(time.Unix(1000, 0))
+	if first.Year() != 2026 {
+		t.Errorf("results are numbered from %s", first)
+	}
+}
+
+// The cloud hears of the vision process's faults, of each once an hour.
+func TestVisionFaultsAreTold(t *testing.T) {
+	c := configs.Default()
+	c.MQTT.Broker = "tcp://127.0.0.1:1"
+	b, err := Open(c, t.TempDir(), "gatehouse-vision", "test", slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer b.Close()
+	for range 3 {
+		b.onVisionFault(link.Fault{Code: 3001, Message: "the picture cannot be decoded"})
+	}
+	b.onVisionFault(link.Fault{Message: "the camera is silent"})
+	b.background.Wait()
+	var told []string
+	if err := b.outbox.Each(func(s outbox.Stored) bool {
+		told = append(told, s.Name+" "+string(s.Payload))
+		return true
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 2 || !strings.Contains(strings.Join(told, "\n"), `"error_code":3001`) || !strings.Contains(strings.Join(told, "\n"), `"error_code":1106`) {
+		t.Errorf("%q", told)
 	}
 }

@@ -226,7 +226,8 @@ func (g *group) act(text []byte, s *server, at time.Time) {
 	if err != nil {
 		return // any success counts as delivered, whatever it says
 	}
-	g.do(reply, s, at.IsZero() || time.Since(at) <= g.p.o.OpenWithin)
+	age := time.Since(at) // below zero: the clock was set back
+	g.do(reply, s, at.IsZero() || age >= 0 && age <= g.p.o.OpenWithin)
 }
 
 // post sends to the first server that takes it: the main one, and back-ups

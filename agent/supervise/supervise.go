@@ -246,9 +246,13 @@ func (s *Supervisor) listen(conn *link.Conn, heard chan struct{}) error {
 	}
 }
 
+// loading is how long a child may be silent at first, while it reads its models
+// from a slow flash.
+const loading = time.Minute
+
 // watch ends a child that is silent or has grown too large.
 func (s *Supervisor) watch(ctx context.Context, task Task, pid int, heard chan struct{}) error {
-	silent := time.NewTimer(task.Silence)
+	silent := time.NewTimer(max(task.Silence, loading))
 	defer silent.Stop()
 	look := time.NewTicker(time.Second)
 	defer look.Stop()

@@ -323,7 +323,7 @@ type Offline struct {
 type Fault struct {
 	ErrorCode    int    `json:"error_code"`    // of the error table
 	ErrorMessage string `json:"error_message"` // of the error table
-	Component    string `json:"component"`     // state, events, config
+	Component    string `json:"component"`     // state, events, config, vision
 	At           int64  `json:"at"`            // Unix s
 }
 
