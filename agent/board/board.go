@@ -282,16 +282,25 @@ func (b *Board) onResult(r *link.Result) {
 	if mono := monotonic(); r.CaptureMonoNS > 0 && r.CaptureMonoNS <= mono {
 		captured = now.Add(time.Duration(r.CaptureMonoNS - mono))
 	}
-	rules := b.config().Gate
-	again := b.told.repeats(r, time.Duration(rules.SamePlate), now)
-	if again && !b.awaits(r) {
+	same := time.Duration(b.config().Gate.SamePlate)
+	again := b.told.repeats(r, same, now, func() string { return b.gate.Judge(r, b.clock.Now()).Reason })
+	notice, noticed := b.noticed(r)
+	if again && !noticed {
 		return
 	}
 	d := decided{result: r, at: captured}
-	b.decide(&d, again, now)
-	b.told.note(d, rules.MinPlateScore, time.Duration(rules.SamePlate), now)
+	if noticed && (again || notice.decision.Opened || notice.decision.Reason != "unsure" && firstPlate(notice.result) == firstPlate(r)) {
+		d.decision = notice.decision
+		d.decision.Faces = nil
+	} else {
+		b.decide(&d, now)
+	}
+	b.told.note(d, same, now)
 	if r.Event == link.EventQuick {
 		b.notice(d)
+		if d.decision.Opened { // nobody waits for its final result
+			b.background.Go(func() { _ = b.vision.Opened(r.Passage) })
+		}
 	}
 	b.handOn(d)
 }

@@ -23,12 +23,13 @@ func visionSettings(c configs.Config) link.Settings {
 			Exposure: c.Capture.Exposure, FrameAgeMS: time.Duration(c.Capture.FrameAge).Milliseconds(), DayNight: c.Capture.DayNight}}
 }
 
-// finalMayWait reports whether a final result may wait for a better picture
-// without anybody's barrier opening later for it. The board opens on the early
-// notice. Servers of the push and clients of port 8131, whose replies may open,
-// are told final results only, and so is a broker's without early_result.
+// finalMayWait reports whether each final result may wait for a better picture
+// without anybody's barrier opening later for it; else only those may that the
+// board has opened for itself. Servers of the push and clients of port 8131,
+// whose replies may open, are told final results only, and so are those of a
+// broker without early_result.
 func finalMayWait(c configs.Config) bool {
-	return len(c.Push.Servers) == 0 && c.Port8131.Listen == "" && (c.MQTT.Broker == "" || c.Lane.EarlyResult)
+	return c.Lane.EarlyResult && len(c.Push.Servers) == 0 && c.Port8131.Listen == ""
 }
 
 // nameQuick is the vendor's early result (vendor-mqtt.md, 4.2).
@@ -84,24 +85,18 @@ func unfinished(d decided) decided {
 	return d
 }
 
-// noticed takes out what the gate did on the passage's early notice.
-func (b *Board) noticed(passage uint64) (decided, bool) {
+// noticed takes out what the gate did on the early notice of the passage that
+// the result ends.
+func (b *Board) noticed(r *link.Result) (decided, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	w := b.early[passage]
-	if passage == 0 || w == nil {
+	w := b.early[r.Passage]
+	if w == nil || r.Event != link.EventPassage {
 		return decided{}, false
 	}
 	w.timer.Stop()
-	delete(b.early, passage)
+	delete(b.early, r.Passage)
 	return w.decided, true
-}
-
-// awaits reports whether the result ends a passage whose early notice was given.
-func (b *Board) awaits(r *link.Result) bool {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return r.Event == link.EventPassage && b.early[r.Passage] != nil
 }
 
 // unnoticed takes out all notices whose final result has not come.
@@ -119,27 +114,16 @@ func (b *Board) unnoticed() (all []decided) {
 // decide is the hot path: what the gate does about a result. A passage is
 // decided on its early notice; its final result is decided anew only if more
 // frames made another plate or a surer one of it and the barrier was not opened
-// before. Again says that the vehicle was told by another result already.
-func (b *Board) decide(d *decided, again bool, now time.Time) {
+// before (onResult).
+func (b *Board) decide(d *decided, now time.Time) {
 	r := d.result
-	switch r.Event {
-	case link.EventLane:
+	switch {
+	case r.Event == link.EventLane:
 		d.decision = gate.Decision{Reason: "lane_event"}
 		return
-	case link.EventTrigger:
-		if r.Trigger == link.TriggerVideo { // of the timer
-			d.decision = gate.Decision{Reason: "triggered", Plate: firstPlate(r)}
-			return
-		}
-	case link.EventPassage, "":
-		before, ok := b.noticed(r.Passage)
-		decided := firstPlate(before.result) == firstPlate(r) && before.decision.Reason != "unsure" || before.decision.Opened || again
-		if ok && decided {
-			faces := d.decision.Faces
-			d.decision = before.decision
-			d.decision.Faces = faces
-			return
-		}
+	case teller(r) == byTimer:
+		d.decision = gate.Decision{Reason: "triggered", Plate: firstPlate(r)}
+		return
 	}
 	if r.Trigger == link.TriggerSoftware { // the client asked to see, not to open
 		d.decision = gate.Decision{Reason: "triggered", Plate: firstPlate(r)}

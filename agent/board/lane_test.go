@@ -66,6 +66,10 @@ func TestAVehicleIsToldOnce(t *testing.T) {
 		"passage, then coil":             {{link.EventPassage, "A1", film, 1, 0, true, 1}, {link.EventTrigger, "A1", coil, 1, time.Second, false, 1}},
 		"coil, then passage":             {{link.EventTrigger, "A1", coil, 1, 0, true, 1}, {link.EventQuick, "A1", film, 1, time.Second, false, 1}, {link.EventPassage, "A1", film, 1, time.Second, false, 1}},
 		"the coil again, much later":     {{link.EventTrigger, "A1", coil, 1, 0, true, 1}, {link.EventTrigger, "A1", coil, 1, time.Minute, true, 2}},
+		"a wish of its own":              {{link.EventTrigger, "A1", coil, 1, 0, true, 1}, {link.EventTrigger, "A1", coil, 1, time.Second, true, 2}},
+		"listed, but after a while":      {{link.EventPassage, "A1", film, 1, 0, true, 1}, {link.EventTrigger, "A1", coil, 1, 8 * time.Second, false, 1}, {link.EventTrigger, "A1", coil, 1, 8 * time.Second, true, 2}},
+		"the timer keeps no car outside": {{link.EventTrigger, "A1", coil, 1, 0, true, 1}, {link.EventTrigger, "A1", timer, 1, 8 * time.Second, false, 1}, {link.EventTrigger, "A1", coil, 1, 8 * time.Second, true, 2}},
+		"coil, timer with another, film": {{link.EventTrigger, "A1", coil, 1, 0, true, 1}, {link.EventTrigger, "A1,B1", timer, 1, time.Second, true, 1}, {link.EventQuick, "A1", film, 1, time.Second, false, 1}},
 		"not listed":                     {{link.EventPassage, "B1", film, 1, 0, true, 0}, {link.EventTrigger, "B1", coil, 1, time.Second, false, 0}},
 		"unsure from afar":               {{link.EventPassage, "A1", film, .5, 0, true, 0}, {link.EventTrigger, "A1", coil, 1, time.Second, true, 1}},
 		"early notice, coil, final":      {{link.EventQuick, "A1", film, .5, 0, true, 0}, {link.EventTrigger, "A1", coil, 1, time.Second, true, 1}, {link.EventPassage, "A1", film, 1, time.Second, true, 1}},
@@ -86,15 +90,21 @@ func TestAVehicleIsToldOnce(t *testing.T) {
 			}
 			for i, s := range steps {
 				for text, before := range b.told { // time passes
-					before.at = before.at.Add(-s.after)
+					for _, at := range []*time.Time{&before.lane, &before.input, &before.timer} {
+						if !at.IsZero() {
+							*at = at.Add(-s.after)
+						}
+					}
 					b.told[text] = before
 				}
 				r := &link.Result{Event: s.event, Trigger: s.by, Passage: 7}
 				if s.event == link.EventTrigger {
 					r.Passage = 0
 				}
-				if s.text != "" {
-					r.Plates = []link.Plate{{Text: s.text, Score: s.score}}
+				for text := range strings.SplitSeq(s.text, ",") {
+					if text != "" {
+						r.Plates = append(r.Plates, link.Plate{Text: text, Score: s.score})
+					}
 				}
 				b.onResult(r)
 				if told := len(b.results) > 0; told != s.told || b.gate.Status().Opened != s.opened {
@@ -105,6 +115,34 @@ func TestAVehicleIsToldOnce(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What kept the barrier closed is not taken for its answer: an output that
+// failed, or a row that was not there yet.
+func TestAnInputIsDecidedAnew(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	see := func(event string, by int) (told bool) {
+		b.onResult(&link.Result{Event: event, Trigger: by, Plates: []link.Plate{{Text: "A1", Score: 1}}})
+		for len(b.results) > 0 {
+			<-b.results
+			told = true
+		}
+		return told
+	}
+	if !see(link.EventPassage, link.TriggerVideo) || see(link.EventTrigger, link.TriggerInput) {
+		t.Error("a plate that is not listed is not told once")
+	}
+	if _, code := order(t, b, "white_list_operator", "1", `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1}}`); code != 0 {
+		t.Fatal(code)
+	}
+	if !see(link.EventTrigger, link.TriggerInput) || b.gate.Status().Opened != 1 {
+		t.Error("it is listed now, and the barrier stays closed")
+	}
+	b.told["A1"] = telling{lane: time.Now(), reason: "output_failed"}
+	if !see(link.EventTrigger, link.TriggerInput) || b.gate.Status().Opened != 2 {
+		t.Error("an output that failed is not tried again")
 	}
 }
 
@@ -133,7 +171,7 @@ func TestANoticeWithoutEndIsStored(t *testing.T) {
 		notice := decided{result: &link.Result{Event: link.EventQuick, Passage: 9}}
 		b.notice(notice)
 		b.notice(decided{result: &link.Result{Event: link.EventQuick, Passage: 10}})
-		if _, ok := b.noticed(10); !ok {
+		if _, ok := b.noticed(&link.Result{Event: link.EventPassage, Passage: 10}); !ok {
 			t.Error("the notice is lost")
 		}
 		time.Sleep(finalWait + time.Second)
@@ -173,8 +211,8 @@ func TestFinalMayWait(t *testing.T) {
 		change func(*configs.Config)
 		want   bool
 	}{
-		"the board alone":               {func(*configs.Config) {}, true},
-		"a broker":                      {func(c *configs.Config) { c.MQTT.Broker = "tcp://parking:1883" }, false},
+		"the default":                   {func(*configs.Config) {}, false},
+		"early results":                 {func(c *configs.Config) { c.Lane.EarlyResult = true }, true},
 		"a broker with early results":   {func(c *configs.Config) { c.MQTT.Broker, c.Lane.EarlyResult = "tcp://parking:1883", true }, true},
 		"push, whose replies may open":  {func(c *configs.Config) { c.Push.Servers, c.Lane.EarlyResult = []string{"http://parking"}, true }, false},
 		"port 8131, whose clients open": {func(c *configs.Config) { c.Port8131.Listen, c.Lane.EarlyResult = ":8131", true }, false},

@@ -97,8 +97,7 @@ func (g *Gate) o() *Options { return g.rules.Load() }
 // Passage decides about a result and opens where it may. Captured is when the
 // deciding frame came, for the measured times.
 func (g *Gate) Passage(r *link.Result, captured, now time.Time) Decision {
-	d := g.decide(r.Plates, now)
-	g.recognise(&d, r.Faces)
+	d := g.Judge(r, now)
 	if d.Opened {
 		if err := g.driver.Pulse(barrier.RaiseOutput, g.o().Pulse); err != nil {
 			d.Opened, d.Reason = false, "output_failed"
@@ -108,6 +107,13 @@ func (g *Gate) Passage(r *link.Result, captured, now time.Time) Decision {
 		}
 	}
 	g.note(d, now, time.Since(captured))
+	return d
+}
+
+// Judge decides about a result and moves nothing.
+func (g *Gate) Judge(r *link.Result, now time.Time) Decision {
+	d := g.decide(r.Plates, now)
+	g.recognise(&d, r.Faces)
 	return d
 }
 

@@ -117,13 +117,22 @@ func (s *Supervisor) Trigger(id string) error { return s.TriggerBy(id, link.Trig
 // TriggerBy asks for a recognition now; its result carries id and by, a
 // link.Trigger… constant.
 func (s *Supervisor) TriggerBy(id string, by int) error {
+	return s.send(link.Message{Trigger: &link.Trigger{ID: id, By: by}})
+}
+
+// Opened says that the barrier was opened for a passage on its early notice.
+func (s *Supervisor) Opened(passage uint64) error {
+	return s.send(link.Message{Opened: &link.Opened{Passage: passage}})
+}
+
+func (s *Supervisor) send(m link.Message) error {
 	s.mu.Lock()
 	c := s.conn
 	s.mu.Unlock()
 	if c == nil {
 		return ErrDown
 	}
-	return c.Send(link.Message{Trigger: &link.Trigger{ID: id, By: by}})
+	return c.Send(m)
 }
 
 // Run keeps a child running until ctx ends.

@@ -110,6 +110,12 @@ type Trigger struct {
 	By int    `json:"by,omitempty"` // who asks: a Trigger… constant; 0: TriggerSoftware
 }
 
+// Opened says that the barrier was opened for a passage on its early notice:
+// its final result may wait for the best picture.
+type Opened struct {
+	Passage uint64 `json:"passage"`
+}
+
 // Alive is sent every second.
 type Alive struct {
 	Frames   uint64  `json:"frames"`
@@ -169,6 +175,7 @@ type Message struct {
 	Hello    *Hello    `json:"hello,omitempty"`
 	Settings *Settings `json:"settings,omitempty"`
 	Trigger  *Trigger  `json:"trigger,omitempty"`
+	Opened   *Opened   `json:"opened,omitempty"`
 	Alive    *Alive    `json:"alive,omitempty"`
 	Fault    *Fault    `json:"fault,omitempty"`
 	Result   *Result   `json:"result,omitempty"`

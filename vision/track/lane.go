@@ -102,6 +102,7 @@ type passage struct {
 	triggered bool   // over the line or in the loop, where there is one
 	told      int64  // when it became sure; 0: not yet
 	opens     bool   // it was told with the score that the gate asks for
+	mayWait   bool   // nobody opens by its final result any more
 	finished  bool   // its result is given, or it shall have none
 	given     bool   // its result is given
 	silent    bool   // it shall have none
@@ -156,6 +157,13 @@ func (l *Lane) Open() bool {
 
 // Busy reports whether a plate was seen since the given time.
 func (l *Lane) Busy(since int64) bool { return l.plateAt != 0 && l.plateAt >= since }
+
+// MayWait says that nobody opens by the final result of a passage any more.
+func (l *Lane) MayWait(passage uint64) {
+	for _, p := range l.paths {
+		p.mayWait = p.mayWait || p.id == passage
+	}
+}
 
 // End gives what is to be told when no more frames come.
 func (l *Lane) End() []Note {

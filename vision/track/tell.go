@@ -24,7 +24,7 @@ func (l *Lane) tell(v View) []Note {
 			notes = append(notes, l.final(p))
 		}
 		if p.given && p.told != 0 && !p.opens && p.finished && p.at == v.At {
-			notes = append(notes, l.better(p, v.At)...)
+			notes = append(notes, l.better(p, v)...)
 		}
 		notes = append(notes, l.conduct(p, v)...)
 	}
@@ -95,7 +95,7 @@ func (l *Lane) waits(p *passage, at int64) bool {
 	if since < l.o.SettleMS*int64(time.Millisecond) {
 		return true
 	}
-	if !l.o.FinalMayWait || since >= int64(longestWait) || at-p.shotAt >= int64(growing) {
+	if !l.o.FinalMayWait && !p.mayWait || since >= int64(longestWait) || at-p.shotAt >= int64(growing) {
 		return false
 	}
 	w, _ := p.votes.elect()
@@ -105,14 +105,19 @@ func (l *Lane) waits(p *passage, at int64) bool {
 // better tells a vehicle once more, as a passage of its own, that was told below
 // what the gate asks for and then comes near enough to be read surely: one that
 // has waited in a queue must not stay before the barrier.
-func (l *Lane) better(p *passage, at int64) []Note {
+func (l *Lane) better(p *passage, v View) []Note {
 	w, ok := p.votes.elect()
 	if !ok || w.frames < l.o.Frames || w.score < l.o.MinScore || w.lead < l.o.Lead {
 		return nil
 	}
-	l.ids = max(l.ids+1, uint64(at))
-	p.id, p.told, p.text, p.opens, p.finished, p.best = l.ids, at, w.text, true, false, 0
-	l.seen[w.text] = telling{at, true}
+	l.ids = max(l.ids+1, uint64(v.At))
+	p.id, p.told, p.text, p.opens, p.finished, p.best = l.ids, v.At, w.text, true, false, 0
+	l.seen[w.text] = telling{v.At, true}
+	if v.Shot != nil { // the frame that made it sure, if no better one comes
+		v.Shot.Keep()
+		p.shot, p.shotAt, p.shotPlate = v.Shot, v.At, w.plate
+		p.shotPlate.Box = p.course.last
+	}
 	return []Note{l.note(p, link.EventQuick, w)}
 }
 
@@ -244,7 +249,7 @@ func (l *Lane) end(p *passage) []Note {
 		switch {
 		case p.told != 0:
 			notes = append(notes, l.final(p))
-		case !p.triggered || !l.direct(p) || p.known:
+		case !p.triggered || !l.direct(p), p.known && (!read || p.text == "" || l.inPlace(p.text, w)):
 			l.silence(p)
 		case read && sum >= leastSum && l.again(p, w):
 		case read && sum >= leastSum:

@@ -34,7 +34,7 @@ func run(args []string) error {
 		return fmt.Errorf("the agent's settings did not come: %w", err)
 	}
 	s := *first.Settings
-	triggers := make(chan link.Trigger, 16)
+	triggers, opened := make(chan link.Trigger, 16), make(chan uint64, 16)
 	gone := make(chan struct{})
 	go func() {
 		defer close(gone)
@@ -49,6 +49,12 @@ func run(args []string) error {
 				default: // so many at once are answered no sooner
 				}
 			}
+			if m.Opened != nil {
+				select {
+				case opened <- m.Opened.Passage:
+				default: // its picture is the one there is
+				}
+			}
 		}
 	}()
 	w, err := newWorker(s, conn.Send)
@@ -61,7 +67,7 @@ func run(args []string) error {
 		return err
 	}
 	go w.live(gone)
-	if err := w.loop(triggers, gone); err != nil {
+	if err := w.loop(triggers, opened, gone); err != nil {
 		_ = conn.Send(link.Message{Fault: fault(err)})
 		return err
 	}
@@ -168,7 +174,7 @@ func (w *worker) live(gone <-chan struct{}) {
 
 // loop looks at frames, at most Settings.FPS a second, until the agent is gone.
 // A live camera's frame is taken as soon as it comes, if that is not too soon.
-func (w *worker) loop(triggers <-chan link.Trigger, gone <-chan struct{}) error {
+func (w *worker) loop(triggers <-chan link.Trigger, opened <-chan uint64, gone <-chan struct{}) error {
 	period, skip := w.pace()
 	turn := time.NewTimer(0)
 	defer turn.Stop()
@@ -188,6 +194,8 @@ func (w *worker) loop(triggers <-chan link.Trigger, gone <-chan struct{}) error 
 			if err := w.trigger(t); err != nil {
 				return err
 			}
+		case passage := <-opened:
+			w.watch.lane.MayWait(passage)
 		case <-timed:
 			if err := w.trigger(link.Trigger{By: link.TriggerVideo}); err != nil {
 				return err
