@@ -186,6 +186,7 @@ func TestCommands(t *testing.T) {
 		{`{"cmd":"reg_offline_check","sucmd":"cancel"}`, 200, `{"response":"ok"}`, ""},
 		{`{"cmd":"response_online"}`, 200, `{}`, ""},
 		{`{"cmd":"white_list_operator","operator_type":"update_or_add","dldb_rec":{"plate":"川B5","enable":1}}`, 200, `{"state":"succeed"}`, "rows update_or_add [{Plate:川B5 Enable:1 EnableTime: OverdueTime: CreateTime: NeedAlarm:0 TimeSegEnable:0 SegTimeStart: SegTimeEnd: VehicleCode: VehicleComment: CustomerID:0"},
+		{`{"cmd":"white_list_operator","operator_type":"update_or_add","dldb_rec":{"plate":"鲁A12345","enable":1}}`, 200, `{"state":"succeed"}`, "rows update_or_add [{Plate:鲁A12345 "},
 		{`{"cmd":"white_list_operator","operator_type":"delete","plate":"川B5"}`, 200, `{"state":"succeed"}`, "rows delete [] [川B5]"},
 		{`{"cmd":"white_list_operator","operator_type":"delete"}`, 400, `{}`, ""},
 		{`{"cmd":"set_time","timestring":"2026-11-23 08:00:00"}`, 200, `{}`, "time 2026-11-23 08:00:00"},
