@@ -136,6 +136,9 @@ func packWeekly(list []wire.WeekWindow) (string, error) {
 	}
 	packed := make([]byte, 0, len(list)*windowSize)
 	for i, w := range list {
+		if len(w.Days) > 7 {
+			return "", errcode.Param(fmt.Sprintf("weekly/%d/days", i), "must be at most 7")
+		}
 		var days byte
 		for _, d := range w.Days {
 			if d < 1 || d > 7 {

@@ -168,11 +168,13 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 		`{"mode":"replace","rows":[{"plate":"A1","enable":1},{"plate":"A","enable":"1"}]}`:                                 "Param [/rows/1/enable] must be of type int!",
 		`{"mode":"replace","rows":[{"plate":"A","enable":1,"weekly":[{"days":[8],"start":"08:00:00","end":"09:00:00"}]}]}`: "Param [/rows/0/weekly/0/days] must be 1 (Monday) to 7 (Sunday)!",
 		`{"mode":"replace","rows":[{"plate":"A","enable":1,"vehicle_code":"` + strings.Repeat("x", 33) + `"}]}`:            "Param [/rows/0/vehicle_code] must be at most 32 characters!",
-		`{"mode":"replace","rows":{}}`:                                                  "Param [/rows] must be an array!",
-		`{"mode":"replace","remove":["A"]}`:                                             "Param [/remove] goes with mode delta only!",
-		`{"mode":"delta","remove":[" "]}`:                                               "Param [/remove/0] must be 1 to 32 bytes!",
-		`{"mode":"replace","groups":[{"name":"a","enable":1},{"name":"a","enable":1}]}`: "Param [/groups/1/name] is that of an earlier group too!",
-		`{"mode":"replace","row":[]}`:                                                   "Param [/row] is not known; a whitelist has mode, rows, remove, groups and remove_groups!",
+		`{"mode":"replace","rows":{}}`:                                                                "Param [/rows] must be an array!",
+		`{"mode":"replace","remove":["A"]}`:                                                           "Param [/remove] goes with mode delta only!",
+		`{"mode":"delta","remove":[" "]}`:                                                             "Param [/remove/0] must be 1 to 32 bytes!",
+		`{"mode":"replace","groups":[{"name":"a","enable":1},{"name":"a","enable":1}]}`:               "Param [/groups/1/name] is that of an earlier group too!",
+		`{"mode":"replace","groups":[{"name":"a","enable":1,"weekly":[{"days":[1,2,3,4,5,6,7,1]}]}]}`: "Param [/groups/0/weekly/0/days] must be at most 7!",
+		`{"mode":"delta","remove_groups":["a",""]}`:                                                   "Param [/remove_groups/1] must be 1 to 32 bytes!",
+		`{"mode":"replace","row":[]}`:                                                                 "Param [/row] is not known; a whitelist has mode, rows, remove, groups and remove_groups!",
 		`{"mode":"replace","rows":[{"plate":"A","enable":1,"vehicle_comment":"` + strings.Repeat("x", 3*maxElement) + `"}]}`: "Param [/rows/0] is larger than 64 KiB!",
 	} {
 		if _, err := checked(opener(text), visitor{}); !hasCode(err, errcode.ParamsError) || errcode.From(err).Detail != want {
@@ -203,6 +205,51 @@ func TestOperate(t *testing.T) {
 	for i, c := range ops {
 		if _, err := l.Operate(c.op); (err == nil) != c.ok || l.Len() != c.rows {
 			t.Errorf("operation %d: %v, %d rows; want %d", i, err, l.Len(), c.rows)
+		}
+	}
+}
+
+// endless gives a whitelist in which a part comes again and again, n times, and
+// how much of it was read.
+type endless struct {
+	head, part, tail string
+	n, read          int
+}
+
+func (e *endless) Read(b []byte) (int, error) {
+	for e.head == "" {
+		if e.n == 0 {
+			e.head, e.tail = e.tail, ""
+			if e.head == "" {
+				return 0, io.EOF
+			}
+			break
+		}
+		e.head, e.n = e.part, e.n-1
+	}
+	n := copy(b, e.head)
+	e.head, e.read = e.head[n:], e.read+n
+	return n, nil
+}
+
+// A content is refused as soon as it has more groups than there may be, however
+// they are given: what they are kept in must not take the board's memory.
+func TestGroupsWithoutEnd(t *testing.T) {
+	for _, c := range []struct{ head, part, tail, want string }{
+		{`{"mode":"delta","remove_groups":["a"`, `,"a"`, `]}`, "Param [/remove_groups] must be at most 1000!"},
+		{`{"mode":"delta"`, `,"remove_groups":["a"]`, `}`, "Param [/remove_groups] is given twice!"},
+		{`{"mode":"replace"`, `,"groups":[{"name":"a","enable":1}]`, `}`, "Param [/groups] is given twice!"},
+		{`{"mode":"replace"`, `,"groups":null`, `}`, "Param [/groups] is given twice!"},
+		{`{"mode":"replace","groups":[{"name":"a","enable":1}`, `,{"name":"b","enable":1}`, `]}`, "Param [/groups] must be at most 1000!"},
+		{`{"mode":"replace"`, `,"mode":"delta"`, `}`, "Param [/mode] is given twice!"},
+	} {
+		e := &endless{head: c.head, part: c.part, tail: c.tail, n: 1 << 20}
+		_, err := read(e, visitor{})
+		if !hasCode(err, errcode.ParamsError) || errcode.From(err).Detail != c.want {
+			t.Errorf("%s%s…: %v, want %s", c.head, c.part, err, c.want)
+		}
+		if e.read > 1<<20 {
+			t.Errorf("%s%s…: %d bytes were read first", c.head, c.part, e.read)
 		}
 	}
 }
