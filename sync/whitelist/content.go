@@ -220,7 +220,7 @@ func (c *reader) row(pointer string, i int) error {
 		return err
 	}
 	r.Plate = Normalize(r.Plate)
-	if _, err := check(&r, time.UTC); err != nil {
+	if err := checkNew(&r, time.UTC); err != nil {
 		return below(pointer, err)
 	}
 	if c.v.row == nil {

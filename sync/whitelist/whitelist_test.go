@@ -71,7 +71,10 @@ func TestLookup(t *testing.T) {
 		{"plate":"京B00003","enable":1,"enable_time":"2026-11-23 00:00:00","overdue_time":"2026-12-23 00:00:00"},
 		{"plate":"京B00004","enable":1,"time_seg_enable":1,"seg_time_start":"08:00:00","seg_time_end":"18:00:00"},
 		{"plate":"京B00005","enable":1,"time_seg_enable":1,"seg_time_start":"22:00:00","seg_time_end":"06:00:00"},
-		{"plate":"京B00006","enable":1,"time_seg_enable":0,"seg_time_start":"00:00:00","seg_time_end":"00:00:00"}]}`, "")
+		{"plate":"京B00006","enable":1,"time_seg_enable":0,"seg_time_start":"00:00:00","seg_time_end":"00:00:00"},
+		{"plate":"京B00007","enable":1,"overdue_time":"1970-01-01 08:00:00"},
+		{"plate":"京B00008","enable":1,"overdue_time":"1970-01-01 00:00:00"},
+		{"plate":"京B00009","enable":1,"enable_time":"1970-01-01 08:00:00"}]}`, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +105,9 @@ func TestLookup(t *testing.T) {
 		{"京B00005", "2026-11-24 05:00:00", Listed},
 		{"京B00005", "2026-11-24 12:00:00", OutOfTime},
 		{"京B00006", "2026-11-24 12:00:00", Listed},
+		{"京B00007", "2026-11-24 12:00:00", OutOfTime},
+		{"京B00008", "2026-11-24 12:00:00", OutOfTime},
+		{"京B00009", "2026-11-24 12:00:00", Listed},
 	} {
 		if _, got := l.Lookup(c.plate, at(c.at)); got != c.want {
 			t.Errorf("%s at %s: %v, want %v", c.plate, c.at, got, c.want)
@@ -161,13 +167,16 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"mode":"all"}`: "Param [/mode] must be replace or delta!",
 		`{"rows":[]}`:    "Param [/mode] must be replace or delta!",
-		`{"mode":"replace","rows":[{"plate":"A1","enable":1},{"plate":"a 1","enable":1}]}`:                                 "Param [/rows/1/plate] is that of row 0 too!",
-		`{"mode":"replace","rows":[{"plate":"","enable":1}]}`:                                                              "Param [/rows/0/plate] must be 1 to 32 bytes!",
-		`{"mode":"replace","rows":[{"plate":"A","enable":2}]}`:                                                             "Param [/rows/0/enable] must be 0 or 1!",
-		`{"mode":"replace","rows":[{"plate":"A","enable":1,"enable_time":"2026-02-30 x"}]}`:                                "Param [/rows/0/enable_time] must look like 2026-11-23 00:00:00!",
-		`{"mode":"replace","rows":[{"plate":"A1","enable":1},{"plate":"A","enable":"1"}]}`:                                 "Param [/rows/1/enable] must be of type int!",
-		`{"mode":"replace","rows":[{"plate":"A","enable":1,"weekly":[{"days":[8],"start":"08:00:00","end":"09:00:00"}]}]}`: "Param [/rows/0/weekly/0/days] must be 1 (Monday) to 7 (Sunday)!",
-		`{"mode":"replace","rows":[{"plate":"A","enable":1,"vehicle_code":"` + strings.Repeat("x", 33) + `"}]}`:            "Param [/rows/0/vehicle_code] must be at most 32 characters!",
+		`{"mode":"replace","rows":[{"plate":"A1","enable":1},{"plate":"a 1","enable":1}]}`:                                               "Param [/rows/1/plate] is that of row 0 too!",
+		`{"mode":"replace","rows":[{"plate":"","enable":1}]}`:                                                                            "Param [/rows/0/plate] must be 1 to 32 bytes!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":2}]}`:                                                                           "Param [/rows/0/enable] must be 0 or 1!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"enable_time":"2026-02-30 x"}]}`:                                              "Param [/rows/0/enable_time] must look like 2026-11-23 00:00:00!",
+		`{"mode":"replace","rows":[{"plate":"A1","enable":1},{"plate":"A","enable":"1"}]}`:                                               "Param [/rows/1/enable] must be of type int!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"weekly":[{"days":[8],"start":"08:00:00","end":"09:00:00"}]}]}`:               "Param [/rows/0/weekly/0/days] must be 1 (Monday) to 7 (Sunday)!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"vehicle_code":"` + strings.Repeat("x", 33) + `"}]}`:                          "Param [/rows/0/vehicle_code] must be at most 32 characters!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"time_seg_enable":1}]}`:                                                       "Param [/rows/0/seg_time_start] is missing, with time_seg_enable 1!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"time_seg_enable":1,"seg_time_start":"08:00:00"}]}`:                           "Param [/rows/0/seg_time_end] is missing, with time_seg_enable 1!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"time_seg_enable":1,"seg_time_start":"00:00:00","seg_time_end":"00:00:00"}]}`: "Param [/rows/0/seg_time_end] must not be seg_time_start, with time_seg_enable 1!",
 		`{"mode":"replace","rows":{}}`:                                                                "Param [/rows] must be an array!",
 		`{"mode":"replace","remove":["A"]}`:                                                           "Param [/remove] goes with mode delta only!",
 		`{"mode":"delta","remove":[" "]}`:                                                             "Param [/remove/0] must be 1 to 32 bytes!",
@@ -206,6 +215,33 @@ func TestOperate(t *testing.T) {
 		if _, err := l.Operate(c.op); (err == nil) != c.ok || l.Len() != c.rows {
 			t.Errorf("operation %d: %v, %d rows; want %d", i, err, l.Len(), c.rows)
 		}
+	}
+}
+
+// A row that was stored when a segment without times was still taken does not
+// hold all day, and does not keep the set from being changed.
+func TestAStoredSegmentWithoutTimes(t *testing.T) {
+	l := open(t)
+	if err := apply(l, `{"mode":"replace","rows":[{"plate":"A1","enable":1}]}`, ""); err != nil {
+		t.Fatal(err)
+	}
+	err := l.db.Update(func(tx *bolt.Tx) error {
+		h, err := readHead(tx)
+		return errors.Join(err, store.PutJSON(rowsOf(tx, h.Set), []byte("A1"), wire.WhitelistRecord{Plate: "A1", Enable: 1, TimeSegEnable: 1}))
+	})
+	if err := errors.Join(err, l.Reload()); err != nil {
+		t.Fatal(err)
+	}
+	if _, v := l.Lookup("A1", time.Date(2026, 11, 24, 12, 0, 0, 0, zone)); v != OutOfTime {
+		t.Errorf("it is %v", v)
+	}
+	op := wire.WhitelistOperator{OperatorType: "update_or_add", Records: []wire.WhitelistRecord{{Plate: "A2", Enable: 1}}}
+	if _, err := l.Operate(op); err != nil || l.Len() != 2 {
+		t.Errorf("%v, %d rows", err, l.Len())
+	}
+	op.Records[0].TimeSegEnable = 1
+	if _, err := l.Operate(op); !hasCode(err, errcode.ParamsError) {
+		t.Errorf("it is taken from a parking system: %v", err)
 	}
 }
 
