@@ -344,6 +344,71 @@ func TestADamagedGroupClosesItsRows(t *testing.T) {
 	}
 }
 
+// A group's record that is gone, or lies under another name, restricts its rows
+// all the same: after row commands and restarts, too, until a full set comes.
+func TestALostGroupClosesItsRows(t *testing.T) {
+	const set = `{"mode":"replace","groups":[{"name":"left","enable":0}],"rows":[{"plate":"A1","enable":1,"group":"left"},{"plate":"A2","enable":1}]}`
+	for name, lose := range map[string]func(rows, groups *bolt.Bucket) error{
+		"missing": func(_, groups *bolt.Bucket) error { return groups.Delete([]byte("left")) },
+		"under a new key": func(_, groups *bolt.Bucket) error {
+			return errors.Join(groups.Put([]byte("lefu"), groups.Get([]byte("left"))), groups.Delete([]byte("left")))
+		},
+		"with its rows": func(rows, groups *bolt.Bucket) error {
+			return errors.Join(groups.Delete([]byte("left")), rows.Delete([]byte("A1")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := open(t)
+			if err := apply(l, set, ""); err != nil {
+				t.Fatal(err)
+			}
+			err := l.db.Update(func(tx *bolt.Tx) error {
+				h, err := readHead(tx)
+				return errors.Join(err, lose(rowsOf(tx, h.Set), groupsOf(tx, h.Set)))
+			})
+			restart := func() {
+				t.Helper()
+				var openErr error
+				if l, openErr = Open(l.db, zone, nil); errors.Join(err, openErr) != nil {
+					t.Fatal(err, openErr)
+				}
+			}
+			restart()
+			closed := func() {
+				t.Helper()
+				same(t, l)
+				for plate, want := range map[string]Verdict{"A1": Suspended, "A2": Listed} {
+					if _, v := l.Lookup(plate, time.Now()); v != want && v != NotListed {
+						t.Errorf("%s is %v, not %v", plate, v, want)
+					}
+				}
+				if l.Damaged() != 1 {
+					t.Errorf("%d damaged", l.Damaged())
+				}
+			}
+			closed()
+			op := wire.WhitelistOperator{OperatorType: "update_or_add", Records: []wire.WhitelistRecord{{Plate: "A1", Enable: 1, Group: "left"}, {Plate: "A3", Enable: 1}}}
+			for range 2 {
+				if _, err := l.Operate(op); err != nil {
+					t.Fatal(err)
+				}
+				closed()
+				restart()
+				closed()
+			}
+			if err := apply(l, strings.Replace(set, `"enable":0`, `"enable":1`, 1), ""); err != nil {
+				t.Fatal(err)
+			}
+			if restart(); l.Damaged() != 0 {
+				t.Errorf("after a full set: %d damaged", l.Damaged())
+			}
+			if _, v := l.Lookup("A1", time.Now()); v != Listed {
+				t.Errorf("after a full set A1 is %v", v)
+			}
+		})
+	}
+}
+
 // A damaged head leaves no row in force, and the next set or row mends it.
 func TestADamagedHead(t *testing.T) {
 	l := open(t)
