@@ -115,7 +115,7 @@ var pushMessages = []message{
 
 // tcpCommands are the commands of TCP port 8131.
 var tcpCommands = []row{
-	{"start_login, login_authentication", "", "challenge {signature}, then base64(HMAC-SHA1(key: challenge, password)); where port8131.password_file is set nothing but getsn goes without"},
+	{"start_login, login_authentication", "", "challenge {signature}, then base64(HMAC-SHA1(key: challenge, password)); where port8131.password_file is set nothing but getsn goes without, and a client that has not logged in 15 s after it connected is put out"},
 	{"getsn", "", "{value}"},
 	{"ivsresult", "{enable, format: json, image, image_type 0 full, 1 small, 2 both}", "results are told from now on, as ivs_result {id, timeString, PlateResult, fullImgSize, clipImgSize}, pictures behind a NUL"},
 	{"getivsresult", "{image}", "the newest result"},
