@@ -121,7 +121,7 @@ func flags(name string, args []string) (o options, err error) {
 		f.Int64Var(&o.group, "group", 0, "device group")
 		f.StringVar(&o.remark, "remark", "", "remark, e.g. the gate's name")
 	case "demo":
-		f.StringVar(&o.dir, "dir", ".run", "directory of the demonstration, cleared first")
+		f.StringVar(&o.dir, "dir", ".run", "directory of the demonstration; cleared of an earlier one first")
 		f.StringVar(&o.camera, "camera", "", "picture directory, file, device or URL; empty: rendered scenes")
 		f.BoolVar(&o.once, "once", false, "end after one pass, with a table")
 		f.StringVar(&o.lang, "lang", language(), "en or zh")
