@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -42,20 +41,20 @@ func config(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 }
 
 // settled is the config of a board: of the running agent, else what the next
-// start would find. Without any state it is the file's.
+// start would find. Where no board is, and none was named, it is the file's.
 func settled(ctx context.Context, o options) (s board.ConfigStatus, err error) {
-	err = board.Ask(ctx, o.state, "GET", "/config", nil, &s)
-	if !errors.Is(err, board.ErrNoAgent) {
-		return s, err
+	err = look(ctx, o, "/config", &s, 0, func(of *board.State) error {
+		base, err := configs.Load(o.config)
+		if err == nil {
+			s, err = board.ReadConfig(of, base)
+		}
+		return err
+	})
+	if errors.Is(err, board.ErrNoBoard) && !o.named {
+		base, err := configs.Load(o.config)
+		return board.ConfigStatus{Config: base, Base: base}, err
 	}
-	base, err := configs.Load(o.config)
-	if err != nil {
-		return s, err
-	}
-	if _, err := os.Stat(filepath.Join(o.state, "state.db")); err != nil {
-		return board.ConfigStatus{Config: base, Base: base}, nil
-	}
-	return board.ReadConfig(o.state, base)
+	return s, err
 }
 
 func configShow(ctx context.Context, o options, out io.Writer) error {
@@ -167,7 +166,7 @@ func configValidate(ctx context.Context, o options, out io.Writer) error {
 // auditList prints what was refused and who may ask.
 func auditList(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	var list []audit.Entry
-	if err := board.Ask(ctx, o.state, "GET", "/audit", nil, &list); err != nil {
+	if err := ask(ctx, o, "GET", "/audit", nil, &list); err != nil {
 		return err
 	}
 	for _, e := range list {
@@ -198,7 +197,7 @@ func rows(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		Total   int                    `json:"total_count"`
 		Records []wire.WhitelistRecord `json:"dldb_rec"`
 	}
-	if err := board.Ask(ctx, o.state, "GET", "/whitelist?plate="+url.QueryEscape(strings.Join(o.args, "")), nil, &found); err != nil {
+	if err := ask(ctx, o, "GET", "/whitelist?plate="+url.QueryEscape(strings.Join(o.args, "")), nil, &found); err != nil {
 		return err
 	}
 	for _, r := range found.Records {
@@ -225,7 +224,7 @@ func rows(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 // changes prints the changes that the board keeps.
 func changes(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	var list []wire.ChangeReport
-	if err := board.Ask(ctx, o.state, "GET", "/changes", nil, &list); err != nil {
+	if err := ask(ctx, o, "GET", "/changes", nil, &list); err != nil {
 		return err
 	}
 	for _, c := range list {

@@ -34,14 +34,14 @@ func warn(format string, a ...any) error { return warning{fmt.Errorf(format, a..
 func doctor(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	c, configErr := configs.Load(o.config)
 	var s board.Status
-	agentErr := board.Ask(ctx, o.state, "GET", "/status", nil, &s)
+	agentErr := ask(ctx, o, "GET", "/status", nil, &s)
 	bad := 0
 	for _, check := range []struct {
 		name string
 		look func() (string, error)
 	}{
 		{"config / 配置", func() (string, error) { return "valid", configErr }},
-		{"state / 状态目录", func() (string, error) { return checkState(o.state) }},
+		{"state / 状态目录", func() (string, error) { return checkState(o) }},
 		{"databases / 数据库", func() (string, error) { return checkDatabases(o.state, agentErr == nil) }},
 		{"agent / 守护进程", func() (string, error) {
 			return fmt.Sprintf("%s, up %s", s.SN, time.Duration(s.UptimeS)*time.Second), agentErr
@@ -105,10 +105,14 @@ func checkPorts(c configs.Ports, s board.Status, running bool) (string, error) {
 	return fmt.Sprintf("%d serial ports, %d inputs", len(c.Serial), len(c.Inputs)), nil
 }
 
-func checkState(dir string) (string, error) {
+func checkState(o options) (string, error) {
+	dir := o.state
+	if err := board.Exists(dir); err != nil {
+		return "", inWords(o, err)
+	}
 	f, err := os.CreateTemp(dir, ".doctor-*")
 	if err != nil {
-		return "", fmt.Errorf("nothing can be written to %s; make it, or name another with --state: %w", dir, err)
+		return "", fmt.Errorf("nothing can be written to %s: %w", dir, err)
 	}
 	if err := errors.Join(f.Close(), os.Remove(f.Name())); err != nil {
 		return "", err

@@ -34,7 +34,9 @@ const usage = `gatehouse: the agent on a camera board at a gate / 道口相机�
 
   gatehouse run                 decide at the gate until stopped / 运行
   gatehouse status [--json]     how the board does / 查看状态
-  gatehouse identity [--json]   serial number and public key / 序列号与公钥
+  gatehouse identity [--json] [--new]
+                                serial number and public key; --new: of a board that has
+                                not run yet / 序列号与公钥
   gatehouse bind --cloud URL --key ID [--group N] [--remark TEXT] [--secret-file FILE]
                                 bind the board to an account; asks for the secret / 绑定账户
   gatehouse unbind --cloud URL --key ID [--secret-file FILE]
@@ -78,6 +80,8 @@ type options struct {
 	group                      int64
 	dir, camera, lang          string
 	once, markdown             bool
+	fresh                      bool // identity: make a board where there is none
+	named                      bool // the state directory was named
 	args                       []string
 }
 
@@ -126,6 +130,9 @@ func flags(name string, args []string) (o options, err error) {
 		f.BoolVar(&o.once, "once", false, "end after one pass, with a table")
 		f.StringVar(&o.lang, "lang", language(), "en or zh")
 	}
+	if name == "identity" {
+		f.BoolVar(&o.fresh, "new", false, "make a board where there is none, before it runs the first time")
+	}
 	for { // flags may also stand behind names
 		if err := f.Parse(args); err != nil {
 			return o, err
@@ -135,6 +142,7 @@ func flags(name string, args []string) (o options, err error) {
 		}
 		o.args, args = append(o.args, f.Arg(0)), f.Args()[1:]
 	}
+	f.Visit(func(f *flag.Flag) { o.named = o.named || f.Name == "state" })
 	if len(o.args) > 0 && name != "face" && name != "config" && name != "whitelist" && name != "protocol" {
 		return o, fmt.Errorf("unknown argument %q; see gatehouse --help", o.args[0])
 	}
@@ -183,7 +191,7 @@ func visionProgram(c configs.Config) (string, error) {
 
 func status(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	var s board.Status
-	if err := board.Ask(ctx, o.state, "GET", "/status", nil, &s); err != nil {
+	if err := ask(ctx, o, "GET", "/status", nil, &s); err != nil {
 		return err
 	}
 	if o.json {
@@ -222,19 +230,17 @@ ports          %s
 	return err
 }
 
-// identity asks the running agent, or reads the state itself.
+// identity asks the running agent, or reads the state itself. Only with --new it
+// makes a board: a misspelt --state would be a stranger with keys of its own.
 func identity(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	var id struct {
 		SN        string `json:"sn"`
 		PublicKey string `json:"public_key"`
 	}
-	err := board.Ask(ctx, o.state, "GET", "/status", nil, &id)
-	if errors.Is(err, board.ErrNoAgent) {
-		err = withState(o, func(s *board.State) error {
-			id.SN, id.PublicKey = s.SN(), s.PublicKey()
-			return nil
-		})
-	}
+	err := look(ctx, o, "/status", &id, boardPatience, func(s *board.State) error {
+		id.SN, id.PublicKey = s.SN(), s.PublicKey()
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -243,19 +249,6 @@ func identity(ctx context.Context, o options, _ io.Reader, out io.Writer) error 
 	}
 	_, err = fmt.Fprintln(out, id.SN, id.PublicKey)
 	return err
-}
-
-// withState opens the state of a board whose agent does not run.
-func withState(o options, f func(*board.State) error) error {
-	c, err := configs.Load(o.config)
-	if err != nil {
-		return err
-	}
-	s, err := board.OpenState(o.state, c.Device.SN, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(s), s.Close())
 }
 
 // secret reads the AccessKey's secret: from a file, without echo from a
@@ -295,7 +288,7 @@ func account(ctx context.Context, o options, in io.Reader, out io.Writer, path, 
 		return err
 	}
 	r := board.BindRequest{Cloud: o.cloud, KeyID: o.key, Secret: key, GroupID: o.group, Remark: o.remark}
-	if err := board.Ask(ctx, o.state, "POST", path, r, nil); err != nil {
+	if err := ask(ctx, o, "POST", path, r, nil); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(out, done)
@@ -308,7 +301,7 @@ func events(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		ID      json.RawMessage `json:"id"`
 		AddedMS int64           `json:"added_ms"`
 	}
-	if err := board.Ask(ctx, o.state, "GET", "/events", nil, &list); err != nil {
+	if err := ask(ctx, o, "GET", "/events", nil, &list); err != nil {
 		return err
 	}
 	for _, e := range list {
@@ -344,24 +337,24 @@ func face(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 			}
 			in.Files = append(in.Files, file)
 		}
-		if err := board.Ask(ctx, o.state, "POST", "/faces", in, nil); err != nil {
+		if err := ask(ctx, o, "POST", "/faces", in, nil); err != nil {
 			return err
 		}
 		fmt.Fprintf(out, "%s is enrolled / 已录入\n", o.args[1])
 		var s board.Status
-		if board.Ask(ctx, o.state, "GET", "/status", nil, &s) == nil {
+		if ask(ctx, o, "GET", "/status", nil, &s) == nil {
 			tellCrowded(ctx, o, s.Faces, out)
 		}
 		return nil
 	case len(o.args) == 2 && o.args[0] == "remove":
-		if err := board.Ask(ctx, o.state, "DELETE", "/faces?name="+url.QueryEscape(o.args[1]), nil, nil); err != nil {
+		if err := ask(ctx, o, "DELETE", "/faces?name="+url.QueryEscape(o.args[1]), nil, nil); err != nil {
 			return err
 		}
 		_, err := fmt.Fprintf(out, "%s is removed / 已删除\n", o.args[1])
 		return err
 	case len(o.args) == 1 && o.args[0] == "list":
 		var people []faces.Person
-		if err := board.Ask(ctx, o.state, "GET", "/faces", nil, &people); err != nil {
+		if err := ask(ctx, o, "GET", "/faces", nil, &people); err != nil {
 			return err
 		}
 		for _, p := range people {

@@ -188,6 +188,9 @@ func Ask(ctx context.Context, dir, method, path string, in, out any) error {
 		return err
 	}
 	a, err := (&http.Client{Transport: transport}).Do(r)
+	if denied := denied(err); errors.Is(denied, ErrDenied) {
+		return denied
+	}
 	if err != nil {
 		return ErrNoAgent
 	}
