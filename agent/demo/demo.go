@@ -224,8 +224,8 @@ func (d *demo) bind(ctx context.Context) (string, error) {
 }
 
 // until calls done every 100 ms until it gives true, or d.Wait is over.
-func (d *demo) until(ctx context.Context, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, d.Wait)
+func (d *demo) until(parent context.Context, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(parent, d.Wait)
 	defer cancel()
 	for {
 		ok, err := done()
@@ -234,7 +234,10 @@ func (d *demo) until(ctx context.Context, done func() (bool, error)) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("this did not happen within %s; logs are in %s", d.Wait, d.Dir), err)
+			if parent.Err() != nil {
+				return errors.New(d.say(words{"interrupted", "已中断"}))
+			}
+			return errors.Join(fmt.Errorf(d.say(words{"this did not happen within %s; logs are in %s", "%s 内未发生；日志在 %s"}), d.Wait, d.Dir), err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

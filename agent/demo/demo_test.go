@@ -1,10 +1,12 @@
 package demo
 
 import (
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func write(t *testing.T, path, text string) string {
@@ -61,5 +63,15 @@ func TestOnlyAnEarlierDemonstrationIsCleared(t *testing.T) {
 				t.Errorf("cleared: %v, want %v", os.IsNotExist(err), c.cleared)
 			}
 		})
+	}
+}
+
+// Who ends the demonstration is not told that a step took too long.
+func TestInterrupted(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	d := &demo{Options: Options{Wait: time.Minute}, reporter: &reporter{lang: "en"}}
+	if err := d.until(ctx, func() (bool, error) { return false, errNoPlate }); err == nil || err.Error() != "interrupted" {
+		t.Error(err)
 	}
 }
