@@ -626,6 +626,7 @@ func (b *Board) onState(err error) {
 	if err != nil {
 		b.lastErr = err.Error()
 	} else {
+		b.lastErr = ""
 		b.upWith, b.ackedAtUp = b.dialled, acknowledged
 	}
 	b.mu.Unlock()
