@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
 	"time"
 
 	"gatehouse/agent/board"
@@ -33,13 +32,13 @@ func inWords(o options, err error) error {
 	text := ""
 	switch {
 	case errors.Is(err, board.ErrDenied):
-		text = fmt.Sprintf("no permission for %s: run this as the agent's user (sudo)", o.state)
+		text = say("no permission for %s: run this as the agent's user (sudo)", o.state)
 	case errors.Is(err, board.ErrNoBoard):
-		text = fmt.Sprintf("there is no board in %s; `gatehouse run` makes one, or name another with --state", o.state)
+		text = say("there is no board in %s; `gatehouse run` makes one, or name another with --state", o.state)
 	case errors.Is(err, board.ErrNoAgent):
-		text = fmt.Sprintf("no agent runs with --state %s; start it with `gatehouse run`", o.state)
+		text = say("no agent runs with --state %s; start it with `gatehouse run`", o.state)
 	case errors.Is(err, board.ErrHeld):
-		text = fmt.Sprintf("an agent holds %s but does not answer; see its log", o.state)
+		text = say("an agent holds %s but does not answer; see its log", o.state)
 	default:
 		return err
 	}

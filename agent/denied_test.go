@@ -58,7 +58,7 @@ func TestAnotherUserIsToldSo(t *testing.T) {
 		if !strings.Contains(out, "run this as the agent's user (sudo)") {
 			t.Errorf("%v: %s", args, out)
 		}
-		for _, wrong := range []string{"damaged", "no agent runs", "defaults", "there is no board"} {
+		for _, wrong := range []string{"damaged", "no agent runs", "# the defaults", "there is no board"} {
 			if strings.Contains(out, wrong) {
 				t.Errorf("%v says %q: %s", args, wrong, out)
 			}
