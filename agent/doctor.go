@@ -99,7 +99,7 @@ func doctor(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		case errors.As(err, new(unknown)):
 			mark, text = "-", err.Error()
 		case err != nil:
-			mark, text = "✘", inWords(o, err).Error()
+			mark, text = "✘", word(inWords(o, err).Error())
 			bad++
 		}
 		if _, err := fmt.Fprintf(out, "%s %s %s\n", mark, pad(check.name, 15), text); err != nil {

@@ -36,11 +36,11 @@ func status(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	if err := ask(ctx, o, "GET", "/config", nil, &c); err != nil {
 		return err
 	}
-	bound := say("not bound (run `gatehouse bind`)")
+	bound := say("nobody (run `gatehouse bind`)")
 	if s.Bound.AccountID != 0 {
 		bound = say("account %d at %s", s.Bound.AccountID, s.Bound.Cloud)
 	}
-	broker := say("offline: %s", s.Broker.LastError)
+	broker := say("offline: %s", word(s.Broker.LastError))
 	if s.Broker.Online {
 		broker = say("online at %s", configs.Redact(s.Broker.URL))
 	}
@@ -49,7 +49,7 @@ func status(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	case s.Vision.Running:
 		vision = say("pid %d, %d MiB, %d restarts", s.Vision.PID, s.Vision.RSSBytes>>20, s.Vision.Restarts)
 	case s.Vision.Reason != "":
-		vision = say("not running: %s", s.Vision.Reason)
+		vision = say("not running: %s", word(s.Vision.Reason))
 	}
 	camera, _ := seenFrom(s, c.Config.Camera)
 	barrier := say("%s, opened %d times", word(s.Barrier.State), s.Barrier.Opened)

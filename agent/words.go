@@ -52,7 +52,7 @@ func pad(s string, columns int) string {
 
 // chinese has every sentence and word that the command line says.
 var chinese = map[string]string{
-	// Reasons, kinds and states.
+	// Reasons, kinds and states, and what other packages often say.
 	"listed":                        "可开闸",
 	"not_listed":                    "不在名单",
 	"out_of_time":                   "不在有效时间",
@@ -90,6 +90,8 @@ var chinese = map[string]string{
 	"the barrier is moving":         "道闸正在动作",
 	"no maintenance window is open": "不在维护时间窗内",
 	"its content was being fetched": "内容尚在下载",
+	"the board is not bound; run `gatehouse bind`":                                                            "设备未绑定；请运行 `gatehouse bind`",
+	"cannot find the model files: run make models, or name their directory with --models or GATEHOUSE_MODELS": "找不到模型文件：请运行 make models，或用 --models 或 GATEHOUSE_MODELS 指定目录",
 
 	// Sentences.
 	"%d MiB are free at %s, %d should be; old pictures go first when it is full": "剩余 %d MiB（%s），应不少于 %d MiB；写满时先删除旧图片",
@@ -167,7 +169,7 @@ var chinese = map[string]string{
 	"none is configured":                                        "未配置",
 	"none is configured; set /camera/source to a directory, file, /dev/videoN or rtsp:// URL": "未配置；请将 /camera/source 设为目录、文件、/dev/videoN 或 rtsp:// 地址",
 	"none is named; the defaults":                     "未指定，使用默认值",
-	"not bound (run `gatehouse bind`)":                "未绑定（请运行 `gatehouse bind`）",
+	"nobody (run `gatehouse bind`)":                   "未绑定（请运行 `gatehouse bind`）",
 	"not known while the agent does not run":          "守护进程未运行，无法得知",
 	"not known: the file cannot be used":              "无法得知：配置文件不能使用",
 	"not looked at: the config in force is not known": "未检查：生效配置未知",
