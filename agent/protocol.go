@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -20,7 +19,7 @@ func protocol(_ context.Context, o options, _ io.Reader, out io.Writer) error {
 		for _, name := range o.args {
 			parts := protocolParts(page, name)
 			if len(parts) == 0 {
-				return fmt.Errorf("there is no message or type %q; gatehouse protocol lists all", name)
+				return fail("there is no message or type %q; gatehouse protocol lists all", name)
 			}
 			found = append(found, parts...)
 		}

@@ -3,7 +3,6 @@ package board
 import (
 	"context"
 	"errors"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -44,14 +43,8 @@ func (b *Board) ConfigStatus() ConfigStatus {
 }
 
 // ReadConfig tells the same of a board whose agent does not run.
-func ReadConfig(dir string, base configs.Config) (ConfigStatus, error) {
-	log := slog.New(slog.DiscardHandler)
-	s, err := OpenState(dir, base.Device.SN, log)
-	if err != nil {
-		return ConfigStatus{}, err
-	}
-	defer s.Close()
-	of, err := settings.Open(s.db, base, nil, settings.Options{Dir: dir, SN: s.SN(), Sign: s.identity.Keys.Sign, Quarantined: s.Quarantined, Log: log})
+func ReadConfig(s *State, base configs.Config) (ConfigStatus, error) {
+	of, err := settings.Open(s.db, base, nil, settings.Options{Dir: s.dir, SN: s.SN(), Sign: s.identity.Keys.Sign, Quarantined: s.Quarantined, Log: s.log})
 	if err != nil {
 		return ConfigStatus{}, err
 	}
