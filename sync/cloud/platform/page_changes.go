@@ -13,7 +13,7 @@ import (
 // roll-outs are.
 const changesPart = `{{define "changes"}}{{if .Changes}}<h2>{{if .Zh}}下发任务{{else}}Changes{{end}}</h2>
 <table><tr>{{if .Zh}}<th>时间<th>类型<th>备注<th>进度<th>设备<th>灰度{{else}}<th>Time<th>Kind<th>Remark<th>Progress<th>Devices<th>Roll-out{{end}}</tr>
-{{range .Changes}}<tr><td>{{.When}}<td>{{.Kind}}<td>{{.Remark}}<td><progress max="{{.Targets}}" value="{{index .Counts "used"}}"></progress> {{index .Counts "used"}}/{{.Targets}}<td>{{.Tally $.Zh}}<td class="{{if eq .Rollout.State "stopped"}}off{{end}}">{{.Phase $.Zh}}</tr>{{end}}</table>{{end}}{{end}}`
+{{range .Changes}}<tr><td>{{.When}}<td>{{.Kind}}<td>{{.Remark}}<td><progress max="{{.Targets}}" value="{{index .Counts "used"}}"></progress> {{index .Counts "used"}}/{{.Targets}}<td>{{.Tally $.Zh}}{{with .Failure}}<br><span class="off">{{.}}</span>{{end}}<td class="{{if eq .Rollout.State "stopped"}}off{{end}}">{{.Phase $.Zh}}</tr>{{end}}</table>{{end}}{{end}}`
 
 // shownChanges is how many changes the page lists.
 const shownChanges = 20
@@ -25,7 +25,11 @@ func (p *Platform) lastChanges(tx *bolt.Tx) (list []change, err error) {
 		return nil
 	})
 	slices.SortFunc(list, func(a, b change) int { return int(b.Sequence) - int(a.Sequence) })
-	return list[:min(shownChanges, len(list))], err
+	list = list[:min(shownChanges, len(list))]
+	for i := range list {
+		list[i].Failure = p.firstFailure(tx, &list[i])
+	}
+	return list, err
 }
 
 // When is the change's time for the page.
