@@ -16,6 +16,7 @@ type verb struct {
 	about, aboutZh string
 	most           int // arguments without a flag; as many as args has words are needed
 	run            func(ctx context.Context, c *call) error
+	example        string // of what help shows below, or ""
 }
 
 // call is one use of a verb.
@@ -35,12 +36,18 @@ func (e usageError) Error() string { return string(e) }
 // verbs are all commands; a function, since help is told from them.
 func verbs() []verb {
 	return []verb{
-		{"run", "", "serve until stopped", "运行", 0, run},
-		{"device add", "SN PUBLIC_KEY", "enter a board into the factory list (`gatehouse identity` prints both)", "登记设备", 2, administer},
-		{"device list", "", "list the factory list", "列出设备", 0, administer},
-		{"device events", "SN", "what has arrived of a board's events, and what has not", "事件统计", 1, administer},
-		{"account add", "USERNAME", "make an account; prints its AccessKey", "新建账户", 1, administer},
-		{"fleet", "", "try a cloud with simulated boards", "模拟设备群", 0, simulate},
+		{"run", "", "serve until stopped", "运行", 0, run, ""},
+		{"device add", "SN PUBLIC_KEY", "enter a board into the factory list (`gatehouse identity` prints both)", "登记设备", 2, administer, ""},
+		{"device list", "", "list the factory list", "列出设备", 0, administer, ""},
+		{"device events", "SN", "what has arrived of a board's events, and what has not", "事件统计", 1, administer, ""},
+		{"account add", "USERNAME", "make an account; prints its AccessKey", "新建账户", 1, administer, ""},
+		{"whitelist push", "FILE", "send boards a whitelist, staged or, with --apply, in force", "下发白名单", 1, push, `FILE: {"mode": "replace", "rows": [{"plate": "川A12345", "enable": 1}]}`},
+		{"config push", "FILE", "send boards a config, the same way", "下发配置", 1, push, `FILE: {"mode": "merge", "config": {"gate": {"plate_tolerance": 1}}}`},
+		{"changes", "", "list what was pushed, and how far each is", "列出下发任务", 0, listChanges, ""},
+		{"change apply", "ID", "apply a staged change, or what a stopped roll-out has left", "应用", 1, decide, ""},
+		{"change cancel", "ID", "cancel a change where it is not applied yet", "取消", 1, decide, ""},
+		{"change", "ID", "a change's devices: state, and why they wait or failed", "任务详情", 1, showChange, ""},
+		{"fleet", "", "try a cloud with simulated boards", "模拟设备群", 0, simulate, ""},
 	}
 }
 
@@ -103,6 +110,9 @@ func (c *call) parse(f *flag.FlagSet, withData bool) error {
 		err := f.Parse(rest)
 		if errors.Is(err, flag.ErrHelp) {
 			fmt.Fprintf(c.out, "%s [flags]\n%s / %s\n\n", c.verb.line(), c.verb.about, c.verb.aboutZh)
+			if c.verb.example != "" {
+				fmt.Fprintf(c.out, "%s\n\n", c.verb.example)
+			}
 			f.SetOutput(c.out)
 			f.PrintDefaults()
 			return err

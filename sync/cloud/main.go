@@ -139,9 +139,12 @@ func listen(ctx context.Context, s settings, p *platform.Platform, connection se
 		local.Close()
 		return fmt.Errorf("cannot serve HTTP: %w", err)
 	}
+	commands := http.NewServeMux() // the command line's: orders, and the API that all use
+	commands.Handle("/", administration(p))
+	commands.Handle("/v2/", p.Handler())
 	servers := []*http.Server{
 		{Handler: p.Handler(), ReadHeaderTimeout: 10 * time.Second, ReadTimeout: time.Minute},
-		{Handler: administration(p), ReadHeaderTimeout: 10 * time.Second},
+		{Handler: commands, ReadHeaderTimeout: 10 * time.Second},
 	}
 	done := make(chan struct{}, len(servers))
 	for i, l := range []net.Listener{api, local} {

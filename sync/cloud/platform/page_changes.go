@@ -40,20 +40,32 @@ var stateWords = []struct{ state, en, zh string }{
 	{"used", "applied", "已应用"}, {"cancelled", "cancelled", "已取消"}, {"failed", "failed", "失败"},
 }
 
-// Tally tells the devices by state, in words.
-func (c change) Tally(zh bool) string {
+// StateWord is a device's state in words.
+func StateWord(state string, zh bool) string {
+	for _, w := range stateWords {
+		if w.state == state {
+			if zh {
+				return w.zh
+			}
+			return w.en
+		}
+	}
+	return state
+}
+
+// Tally tells in words how many devices are in which state.
+func Tally(counts map[string]int, zh bool) string {
 	var parts []string
 	for _, w := range stateWords {
-		if n := c.Counts[w.state]; n > 0 {
-			word := w.en
-			if zh {
-				word = w.zh
-			}
-			parts = append(parts, fmt.Sprintf("%d %s", n, word))
+		if n := counts[w.state]; n > 0 {
+			parts = append(parts, fmt.Sprintf("%d %s", n, StateWord(w.state, zh)))
 		}
 	}
 	return strings.Join(parts, ", ")
 }
+
+// Tally tells the change's devices by state.
+func (c change) Tally(zh bool) string { return Tally(c.Counts, zh) }
 
 // Phase tells where the roll-out stands, in words.
 func (c change) Phase(zh bool) string {
