@@ -42,7 +42,7 @@ func main() {
 }
 
 type settings struct {
-	data, http, mqtt, url          string
+	data, http, mqtt, url, mqttURL string
 	broker, brokerUser, brokerPass string
 	boardUser, boardPass           string
 }
@@ -51,8 +51,9 @@ func run(ctx context.Context, c *call) error {
 	var s settings
 	f := newFlags(c)
 	f.StringVar(&s.http, "http", "127.0.0.1:8480", "address of the HTTP API")
-	f.StringVar(&s.url, "url", "", "where boards reach the HTTP API, e.g. https://cloud.example; empty: http:// and the address of --http")
-	f.StringVar(&s.mqtt, "mqtt", "127.0.0.1:8481", "address of the embedded MQTT broker; boards are told it as it is")
+	f.StringVar(&s.url, "url", "", "where boards reach the HTTP API, e.g. https://cloud.example; empty: http:// and the address of --http, with the host of --mqtt-url where that is 0.0.0.0")
+	f.StringVar(&s.mqtt, "mqtt", "127.0.0.1:8481", "address of the embedded MQTT broker")
+	f.StringVar(&s.mqttURL, "mqtt-url", "", "where boards reach the broker, tcp://host:port or ssl://host:port; empty: the address of --mqtt, with the host of --url where that is 0.0.0.0, or --broker")
 	f.StringVar(&s.broker, "broker", "", "another MQTT 3.1.1 broker instead: tcp://host:port or ssl://host:port")
 	f.StringVar(&s.brokerUser, "broker-user", "", "the cloud's user name at that broker")
 	f.StringVar(&s.brokerPass, "broker-password-file", "", "file with the cloud's password at that broker")
@@ -72,16 +73,13 @@ func serve(ctx context.Context, s settings, log *slog.Logger) error {
 	if err := errors.Join(err1, err2); err != nil {
 		return err
 	}
-	var embedded *broker.Broker
-	o := platform.Options{PublicURL: strings.TrimSuffix(s.url, "/"), BrokerURL: s.broker, SharedUser: s.boardUser, SharedPassword: boardPassword, Log: log}
-	if o.PublicURL == "" {
-		o.PublicURL = "http://" + s.http
-		if host, _, err := net.SplitHostPort(s.http); err == nil && (host == "" || net.ParseIP(host).IsUnspecified()) {
-			log.Warn("boards cannot fetch long contents from " + o.PublicURL + "; give --url with an address that they reach")
-		}
+	at, err := s.addresses()
+	if err != nil {
+		return err
 	}
+	var embedded *broker.Broker
+	o := platform.Options{PublicURL: at.api, BrokerURL: at.broker, SharedUser: s.boardUser, SharedPassword: boardPassword, Log: log}
 	if s.broker == "" {
-		o.BrokerURL = "tcp://" + s.mqtt
 		o.Kick = func(sn string) { embedded.Kick(sn) }
 	}
 	unlock, err := lockToRun(ctx, s.data)
@@ -100,9 +98,10 @@ func serve(ctx context.Context, s settings, log *slog.Logger) error {
 			return err
 		}
 		defer embedded.Stop()
-		connection.URL = o.BrokerURL
+		connection.URL = at.own
 		connection.Username, connection.Password = embedded.Credentials()
 	}
+	log.Info("boards are told", "http", o.PublicURL, "mqtt", o.BrokerURL)
 	return listen(ctx, s, p, connection, log)
 }
 

@@ -471,8 +471,10 @@ func TestOverview(t *testing.T) {
 			t.Error("the page shows a secret")
 		}
 	}
-	if status, _ := c.page("en", "evil.example"); status != http.StatusForbidden {
-		t.Errorf("asked for under a foreign name: %d", status)
+	for language, word := range map[string]string{"en": "own machine only", "zh-CN": "只能在云平台"} {
+		if status, page := c.page(language, "evil.example"); status != http.StatusForbidden || !strings.Contains(page, word) {
+			t.Errorf("asked for under a foreign name: %d %s", status, page)
+		}
 	}
 }
 

@@ -32,7 +32,11 @@ func (e event) When() string { return e.when() }
 func (p *Platform) overview(w http.ResponseWriter, r *http.Request) {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() || !localHost(r.Host) {
-		http.Error(w, "this page is shown on the cloud's own machine only", http.StatusForbidden)
+		text := "This page is shown on the cloud's own machine only; from elsewhere it is reached through a port forwarded by ssh (ssh -L)"
+		if chinese(r) {
+			text = "本页面只能在云平台所在的机器上查看；从其他机器可用 ssh -L 转发端口后查看"
+		}
+		http.Error(w, text, http.StatusForbidden)
 		return
 	}
 	page := struct {
@@ -40,7 +44,7 @@ func (p *Platform) overview(w http.ResponseWriter, r *http.Request) {
 		Devices []device
 		Changes []change
 		Events  []event
-	}{Zh: strings.Contains(r.Header.Get("Accept-Language"), "zh")}
+	}{Zh: chinese(r)}
 	err = p.db.View(func(tx *bolt.Tx) error {
 		err := each(p, tx, devicesBucket, func(_ string, d device) error {
 			page.Devices = append(page.Devices, d)
@@ -67,6 +71,9 @@ func (p *Platform) overview(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = w.Write(text.Bytes())
 }
+
+// chinese reports whether the visitor reads Chinese.
+func chinese(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept-Language"), "zh") }
 
 // localHost guards against a page elsewhere that has this one fetched under its own name.
 func localHost(hostPort string) bool {
