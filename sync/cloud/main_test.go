@@ -467,6 +467,9 @@ func TestOverview(t *testing.T) {
 		if status != http.StatusOK || !strings.Contains(page, word[0]) || !strings.Contains(page, word[1]) || !strings.Contains(page, sn) || !strings.Contains(page, "&lt;川A12345&gt;") || !strings.Contains(page, "&lt;winter&gt;") || !strings.HasSuffix(strings.TrimSpace(page), "</table>") {
 			t.Errorf("%s: %d %s", language, status, page)
 		}
+		if language == "zh-CN" && (!strings.Contains(page, "<td>白名单<td>") || !strings.Contains(page, "打开 (在白名单中)")) {
+			t.Errorf("the page is not all Chinese: %s", page)
+		}
 		if strings.Contains(page, b.body.Broker.Password) || strings.Contains(page, c.key) {
 			t.Error("the page shows a secret")
 		}

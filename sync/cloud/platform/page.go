@@ -23,7 +23,7 @@ th,td{text-align:left;padding:.35em .8em .35em 0;border-bottom:1px solid #8884}.
 {{template "changes" .}}
 <h2>{{if .Zh}}最近事件{{else}}Last events{{end}}</h2>
 <table><tr>{{if .Zh}}<th>时间<th>设备<th>车牌<th>置信度<th>道闸{{else}}<th>Time<th>Device<th>Plate<th>Confidence<th>Barrier{{end}}</tr>
-{{range .Events}}<tr><td>{{.When}}<td>{{.SN}}<td>{{.Plate}}{{.UserID}}<td>{{.Confidence}} %<td class="{{if .Opened}}open{{end}}">{{if $.Zh}}{{if .Opened}}打开{{else}}未开{{end}}{{else}}{{if .Opened}}opened{{else}}closed{{end}}{{end}} ({{.Reason}})</tr>{{end}}</table>
+{{range .Events}}<tr><td>{{.When}}<td>{{.SN}}<td>{{.Plate}}{{.UserID}}<td>{{.Confidence}} %<td class="{{if .Opened}}open{{end}}">{{if $.Zh}}{{if .Opened}}打开{{else}}未开{{end}}{{else}}{{if .Opened}}opened{{else}}closed{{end}}{{end}}{{with .Why $.Zh}} ({{.}}){{end}}</tr>{{end}}</table>
 `))
 
 // When is the event's time for the page.
