@@ -15,6 +15,11 @@ import (
 func protocol(_ context.Context, o options, _ io.Reader, out io.Writer) error {
 	page := wire.Protocol
 	if len(o.args) > 0 {
+		for _, name := range o.args {
+			if _, err := wire.ProtocolOf(name); err != nil {
+				return fail("there is no message or type %q; gatehouse protocol lists all", name)
+			}
+		}
 		var err error
 		if page, err = wire.ProtocolOf(o.args...); err != nil {
 			return err
