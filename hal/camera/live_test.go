@@ -161,22 +161,30 @@ func TestOldFramesAreDropped(t *testing.T) {
 	defer s.CloseClientConnections()
 	c, m := open(t, s.URL, false)
 	await(t, c, m, "the first frame", whichever)
-	time.Sleep(500 * time.Millisecond)
-	begin := Monotonic()
-	f, err := c.Next(m)
-	if err != nil || begin-f.MonoNS > int64(300*time.Millisecond) || c.Stats().Dropped < 5 {
-		t.Errorf("%v, %d ms old, %+v", err, (begin-f.MonoNS)/1e6, c.Stats())
-	}
-	c.Idle(true)
-	got, before := 0, c.Stats().Frames
-	for end := time.Now().Add(time.Second); time.Now().Before(end); {
-		if _, err := c.Next(m); err == nil {
-			got++
+	dropped := func(n uint64) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); c.Stats().Dropped < n; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%+v", c.Stats())
+			}
 		}
 	}
-	if frames := int(c.Stats().Frames - before); got == 0 || got > frames/2 {
-		t.Errorf("%d of %d frames in an idle lane", got, frames)
+	dropped(5)
+	then := Monotonic()
+	dropped(c.Stats().Dropped + 2) // the second came after it
+	if f, err := c.Next(m); err != nil || f.MonoNS < then {
+		t.Errorf("%v, a frame from %d ms before", err, (then-f.MonoNS)/1e6)
 	}
+	c.Idle(true)
+	var last int64
+	n := 0
+	await(t, c, m, "frames of an idle lane", func(f Frame) bool {
+		if n++; n > 3 && f.MonoNS-last < int64(idleApart) { // the first ones were under way
+			t.Errorf("two frames are %d ms apart", (f.MonoNS-last)/1e6)
+		}
+		last = f.MonoNS
+		return n == 6
+	})
 }
 
 // onDemand is a feed that gives a frame for each value of its channel, and ends
