@@ -68,7 +68,7 @@ func values(t *testing.T, b *Board) (list []int) {
 
 // A short closing is told once, as a pulse; a long one as two changes.
 func TestPulses(t *testing.T) {
-	b, lines := withInputs(t, func(p *configs.Ports) { p.PulseWithin = configs.Duration(2 * time.Second) })
+	b, lines := withInputs(t, func(p *configs.Ports) { p.PulseWithin = configs.Duration(time.Hour) })
 	until := func(want ...int) {
 		t.Helper()
 		for end := time.Now().Add(20 * time.Second); !reflect.DeepEqual(values(t, b), want); time.Sleep(5 * time.Millisecond) {
@@ -89,6 +89,7 @@ func TestPulses(t *testing.T) {
 	settle(true)
 	settle(false)
 	until(wire.InputPulse)
+	b.set(func(c *configs.Config) { c.Ports.PulseWithin = configs.Duration(50 * time.Millisecond) })
 	settle(true)
 	until(wire.InputPulse, wire.InputClosed) // after the time for a pulse
 	settle(false)
