@@ -211,6 +211,7 @@ func openSite(t *testing.T, layout string) *vendorSite {
 	c.Ports.Serial = []configs.SerialPort{{Path: tty.Name(), Baud: 9600, DataBits: 8, Parity: "none", StopBits: 1}}
 	c.Ports.Speaker, c.Ports.Reboot, c.Ports.SetTime = []string{"tee", s.spoken}, []string{"touch", s.rebooted}, true
 	c.Lane.TriggerInputs, c.Lane.EarlyResult = []int{1}, true
+	c.Barrier.Pulse, c.Barrier.CloseAfter = configs.Duration(5*time.Second), configs.Duration(time.Minute) // a test looks at it meanwhile
 	t.Setenv(fakeVisionEnv, "1")
 	if s.Board, err = Open(c, filepath.Join(dir, "state"), os.Args[0], "test", slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
@@ -551,8 +552,8 @@ func TestVendorReports(t *testing.T) {
 // time; how many there are is told first, and on request.
 func TestOfflineRecords(t *testing.T) {
 	s := openSite(t, "new")
-	long := time.Now().Add(-3 * time.Second)
 	s.onResult(&link.Result{Trigger: link.TriggerVideo, Plates: []link.Plate{{Text: "A1", Score: 1}}, CaptureMonoNS: monotonic() - int64(3*time.Second)})
+	long := time.Now().Add(-3 * time.Second) // it was seen before
 	s.storeOne(<-s.results)
 	s.onResult(&link.Result{Event: link.EventLane, LaneEvent: 64, CaptureMonoNS: monotonic()})
 	s.storeOne(<-s.results)
