@@ -2,6 +2,7 @@ package board
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -120,12 +121,12 @@ func (b *Board) one(ctx context.Context, in inbound) {
 	b.reply(ctx, in.conn, topics.Reply(name), r, answered)
 }
 
-// answerWait is how long a restart of the agent, or another connection, waits for
-// the answers under way: the one to the command that asks for it is among them.
-const answerWait = time.Second
+// answerWaitUsual is how long a restart of the agent, or another connection, waits
+// for the answers under way: the one to the command that asks for it is among them.
+const answerWaitUsual = time.Second
 
 func (b *Board) awaitAnswers(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, answerWait)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(b.uplink.answerWait, answerWaitUsual))
 	defer cancel()
 	for b.unanswered.Load() > 0 && ctx.Err() == nil {
 		time.Sleep(5 * time.Millisecond)

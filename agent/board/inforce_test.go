@@ -57,24 +57,44 @@ func TestAConfigOfBothSortsIsUsed(t *testing.T) {
 // than answerWait.
 func TestARestartWaitsForTheAnswers(t *testing.T) {
 	for _, c := range []struct {
-		name     string
-		answered time.Duration // after the restart was asked for; 0: never
-		atLeast  time.Duration
-	}{{"answered", 300 * time.Millisecond, 300 * time.Millisecond}, {"never", 0, answerWait}} {
+		name   string
+		wait   time.Duration
+		answer bool
+	}{{"answered", time.Hour, true}, {"never", 300 * time.Millisecond, false}} {
 		t.Run(c.name, func(t *testing.T) {
 			b := open(t, t.TempDir())
 			defer b.Close()
-			begin := time.Now()
+			b.uplink.answerWait = c.wait
 			b.unanswered.Add(1)
+			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
+			begin, ended := time.Now(), make(chan error)
 			b.Restart(settings.Candidate{ChangeID: "c1"})
-			if c.answered > 0 {
-				time.AfterFunc(c.answered, func() { b.unanswered.Add(-1) })
+			go func() { ended <- b.Run(ctx) }()
+			var err error
+			if c.answer {
+				for len(b.restart) > 0 {
+					time.Sleep(time.Millisecond)
+				}
+				select {
+				case err := <-ended:
+					t.Fatalf("it restarted before the answer: %v", err)
+				case <-time.After(300 * time.Millisecond):
+				}
+				b.unanswered.Add(-1)
+			}
+			select {
+			case err = <-ended:
+			case <-time.After(time.Minute): // far less than an hour
+				t.Error("it waits on although all is answered")
+				cancel()
+				err = <-ended
 			}
 			var again *RestartRequest
-			if err := b.Run(t.Context()); !errors.As(err, &again) || again.Candidate.ChangeID != "c1" {
+			if !errors.As(err, &again) || again.Candidate.ChangeID != "c1" {
 				t.Fatal(err)
 			}
-			if took := time.Since(begin); took < c.atLeast {
+			if took := time.Since(begin); !c.answer && took < c.wait {
 				t.Errorf("it restarted after %s", took)
 			}
 		})
@@ -84,10 +104,17 @@ func TestARestartWaitsForTheAnswers(t *testing.T) {
 // The same for a command that has the board connect anew.
 func TestAnotherConnectionWaitsForTheAnswers(t *testing.T) {
 	s := openSite(t, "new")
+	s.uplink.answerWait = time.Hour
 	s.run(t)
 	s.unanswered.Add(1)
 	s.reconnect()
-	time.Sleep(answerWait / 2)
+	for end := time.Now().Add(30 * time.Second); len(s.rebound) > 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("nobody connects anew")
+		}
+	}
+	s.command(s.down("get_device_timestamp"), 1, `{"id":"meanwhile","payload":{"body":{}}}`)
+	s.wait(s.down("get_device_timestamp")+"/reply", byID("meanwhile"))
 	if s.count(s.up("offline")) != 0 {
 		t.Error("the connection ended before the answer")
 	}

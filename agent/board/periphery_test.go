@@ -68,7 +68,7 @@ func values(t *testing.T, b *Board) (list []int) {
 
 // A short closing is told once, as a pulse; a long one as two changes.
 func TestPulses(t *testing.T) {
-	b, lines := withInputs(t, func(p *configs.Ports) { p.PulseWithin = configs.Duration(2 * time.Second) })
+	b, lines := withInputs(t, func(p *configs.Ports) { p.PulseWithin = configs.Duration(time.Hour) })
 	until := func(want ...int) {
 		t.Helper()
 		for end := time.Now().Add(20 * time.Second); !reflect.DeepEqual(values(t, b), want); time.Sleep(5 * time.Millisecond) {
@@ -89,6 +89,7 @@ func TestPulses(t *testing.T) {
 	settle(true)
 	settle(false)
 	until(wire.InputPulse)
+	b.set(func(c *configs.Config) { c.Ports.PulseWithin = configs.Duration(50 * time.Millisecond) })
 	settle(true)
 	until(wire.InputPulse, wire.InputClosed) // after the time for a pulse
 	settle(false)
@@ -158,17 +159,22 @@ func TestTheBarriersConnectionIsTold(t *testing.T) {
 	lost := wire.BarrierStatus{GateStatus: wire.GateBetween, ConnectStatus: 0, Enable: 1}
 	back := wire.BarrierStatus{GateStatus: wire.GateBetween, ConnectStatus: 1, Enable: 1}
 	for _, c := range []struct {
-		err  error
-		want []wire.BarrierStatus
+		err   error
+		fault bool // of the barrier, after it
+		want  []wire.BarrierStatus
 	}{
-		{nil, nil},
-		{errors.New("it does not answer"), []wire.BarrierStatus{lost}},
-		{barrier.ErrNoOutput, []wire.BarrierStatus{lost}}, // says nothing of the others
-		{nil, []wire.BarrierStatus{lost, back}},
+		{nil, false, nil},
+		{barrier.ErrNoOutput, false, nil}, // says nothing of the others
+		{errors.New("it does not answer"), true, []wire.BarrierStatus{lost}},
+		{barrier.ErrNoOutput, true, []wire.BarrierStatus{lost}},
+		{nil, false, []wire.BarrierStatus{lost, back}},
 	} {
 		relays.err = c.err
 		if err := b.barrier.Set(1, true); (err == nil) != (c.err == nil) {
 			t.Fatal(err)
+		}
+		if fault := b.barrier.Fault(); (fault != nil) != c.fault {
+			t.Errorf("%v: the barrier's fault is %v", c.err, fault)
 		}
 		for end := time.Now().Add(20 * time.Second); len(told()) < len(c.want) && time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
 		}

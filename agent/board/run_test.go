@@ -17,13 +17,14 @@ import (
 	"gatehouse/vision/link"
 )
 
-// slow is relays that take their time, as those on a serial line do.
-type slow struct{ begun chan struct{} }
+// slow is relays that take their time, as those on a serial line do: as long as
+// the test wants.
+type slow struct{ begun, release chan struct{} }
 
 func (s slow) Switch(_ int, on bool) error {
 	if on {
 		close(s.begun)
-		time.Sleep(300 * time.Millisecond)
+		<-s.release
 	}
 	return nil
 }
@@ -43,7 +44,7 @@ func TestAStopLosesNoResult(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	relays := slow{make(chan struct{})}
+	relays := slow{make(chan struct{}), make(chan struct{})}
 	b.barrier = barrier.NewLocks(barrier.NewRelays(relays), false)
 	b.gate = gate.New(b.state.Whitelist, b.state.Faces, b.barrier, gateOptions(c))
 	if _, code := order(t, b, "white_list_operator", "1", `{"operator_type":"update_or_add","dldb_rec":{"plate":"A1","enable":1}}`); code != 0 {
@@ -59,6 +60,8 @@ func TestAStopLosesNoResult(t *testing.T) {
 	}
 	<-relays.begun
 	cancel()
+	time.Sleep(100 * time.Millisecond) // in which a board that does not wait for the barrier would be done
+	close(relays.release)
 	wait.Wait()
 	b.Close()
 	if b, err = Open(c, filepath.Join(dir, "state"), "gatehouse-vision", "test", slog.New(slog.DiscardHandler)); err != nil {

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -39,6 +40,7 @@ type State struct {
 	dir       string
 	log       *slog.Logger
 	damages   []string
+	http      *http.Client // asks the cloud; nil: the usual one
 	// Quarantined is where a damaged database was set aside at the start, or "".
 	Quarantined string
 	// cleared is called after the account's things were cleared away; nil: nobody is told.
@@ -290,7 +292,7 @@ func (s *State) Agree(ctx context.Context) error {
 	if err != nil || b.Cloud == "" {
 		return err
 	}
-	body, err := binding.Client{URL: b.Cloud}.Handshake(ctx, s.identity.SN, s.identity.Keys)
+	body, err := binding.Client{URL: b.Cloud, HTTP: s.http}.Handshake(ctx, s.identity.SN, s.identity.Keys)
 	var e *errcode.Error
 	if errors.As(err, &e) && (e.Code == errcode.DeviceNotBound || e.Code == errcode.DeviceNotExist) {
 		if b.account() == 0 {

@@ -18,6 +18,8 @@ type uplink struct {
 	conn   *session.Conn // nil while there is none
 	topics wire.Topics
 	flying int
+
+	answerWait time.Duration // 0: answerWaitUsual
 }
 
 // mostFlying is how many live messages may wait for their PUBACK; a broker that

@@ -3,11 +3,12 @@ package board
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -210,6 +211,7 @@ func openSite(t *testing.T, layout string) *vendorSite {
 	c.Ports.Serial = []configs.SerialPort{{Path: tty.Name(), Baud: 9600, DataBits: 8, Parity: "none", StopBits: 1}}
 	c.Ports.Speaker, c.Ports.Reboot, c.Ports.SetTime = []string{"tee", s.spoken}, []string{"touch", s.rebooted}, true
 	c.Lane.TriggerInputs, c.Lane.EarlyResult = []int{1}, true
+	c.Barrier.Pulse, c.Barrier.CloseAfter = configs.Duration(5*time.Second), configs.Duration(time.Minute) // a test looks at it meanwhile
 	t.Setenv(fakeVisionEnv, "1")
 	if s.Board, err = Open(c, filepath.Join(dir, "state"), os.Args[0], "test", slog.New(slog.DiscardHandler)); err != nil {
 		t.Fatal(err)
@@ -253,6 +255,19 @@ func (s *vendorSite) run(t *testing.T) {
 	}
 }
 
+// sent gives the next n bytes that the device on serial channel 0 is sent.
+func (s *vendorSite) sent(n int) string {
+	s.t.Helper()
+	if err := s.serial.SetReadDeadline(time.Now().Add(30 * time.Second)); err != nil {
+		s.t.Fatal(err)
+	}
+	got := make([]byte, n)
+	if k, err := io.ReadFull(s.serial, got); err != nil {
+		s.t.Fatalf("only %q was sent: %v", got[:k], err)
+	}
+	return string(got)
+}
+
 // Every command of the vendor's is answered, in both layouts, however clients
 // write it: what the board has is done, the rest refused with a code.
 func TestVendorCommands(t *testing.T) {
@@ -292,15 +307,7 @@ func TestVendorCommands(t *testing.T) {
 				{"io_lock", body("io_lock", `{"ioout":0,"status":0}`), 1, 200, `null`, nil},
 				{"set_io_lock_status", body("set_io_lock_status", `{"ioout":7,"status":0}`), 1, 400, `null`, nil},
 				{"serial_data", body("serial_data", `{"serialData":[{"serialChannel":0,"data":"AGT/","dataLen":8},{"serialChannel":0,"data":"Cg==","dataLen":1}],"interval":10}`), 1, 200, `null`, func() error {
-					got := make([]byte, 0, 8)
-					for part := make([]byte, 8); len(got) < 4; {
-						n, err := s.serial.Read(part)
-						if err != nil {
-							return err
-						}
-						got = append(got, part[:n]...)
-					}
-					if string(got) != "\x00\x64\xff\n" {
+					if got := s.sent(4); got != "\x00\x64\xff\n" {
 						return fmt.Errorf("% x was sent", got)
 					}
 					return nil
@@ -413,21 +420,32 @@ func TestVendorCommands(t *testing.T) {
 	}
 }
 
+// mute is a cloud that answers nobody until it is let go.
+type mute struct {
+	asked   chan struct{} // holds one where it was asked
+	release chan struct{}
+}
+
+func (m mute) RoundTrip(*http.Request) (*http.Response, error) {
+	select {
+	case m.asked <- struct{}{}:
+	default:
+	}
+	<-m.release
+	return nil, errors.New("it does not answer")
+}
+
 // Commands that take their time hold up neither an opening nor the
 // acknowledgement of an event; bytes for a serial port stay in order; more than
 // can wait are refused.
 func TestSlowCommandsHoldUpNothing(t *testing.T) {
 	s := openSite(t, "new")
-	asked, release := make(chan struct{}, 8), make(chan struct{})
-	cloud := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) {
-		asked <- struct{}{}
-		<-release
-	}))
-	defer cloud.Close()
-	defer http.DefaultClient.CloseIdleConnections()
-	defer close(release)
+	cloud := mute{make(chan struct{}, 1), make(chan struct{})}
+	release := sync.OnceFunc(func() { close(cloud.release) })
+	defer release()
+	s.state.http = &http.Client{Transport: cloud} // its waiting is no matter of time
 	body, _ := account(7, "a", false)
-	if err := s.state.adopt(cloud.URL, body); err != nil {
+	if err := s.state.adopt("http://cloud.invalid", body); err != nil {
 		t.Fatal(err)
 	}
 	s.run(t)
@@ -435,40 +453,42 @@ func TestSlowCommandsHoldUpNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.command(s.down("bind"), 1, `{"id":"bind","payload":{"body":{}}}`)
-	<-asked // it answers no one
-	s.command(s.down("serial_data"), 1, `{"id":"first","payload":{"body":{"serialData":[{"serialChannel":0,"data":"YQ=="},{"serialChannel":0,"data":"Yg=="}],"interval":3000}}}`)
-	s.wait(s.down("serial_data")+"/reply", byID("first"))
+	s.command(s.down("serial_data"), 1, `{"id":"first","payload":{"body":{"serialData":[{"serialChannel":0,"data":"YQ=="},{"serialChannel":0,"data":"Yg=="}],"interval":1000}}}`)
 	s.command(s.down("serial_data"), 1, `{"id":"second","payload":{"body":{"serialData":[{"serialChannel":0,"data":"Yw=="}]}}}`)
+	if got := s.sent(3); got != "abc" {
+		t.Errorf("%q was sent", got)
+	}
+
+	// From here on both queues are held up: the ports' for minutes, the cloud's until it is let go.
+	item := `{"serialChannel":0,"data":"ZA=="}`
+	s.command(s.down("serial_data"), 1, `{"id":"long","payload":{"body":{"serialData":[`+item+strings.Repeat(","+item, 60)+`],"interval":5000}}}`)
+	s.wait(s.down("serial_data")+"/reply", byID("long"))
+	s.command(s.down("serial_data"), 1, `{"id":"waiting","payload":{"body":{"serialData":[`+item+`]}}}`)
+	s.command(s.down("bind"), 1, `{"id":"bind","payload":{"body":{}}}`)
+	<-cloud.asked
 	for i := range mostQueued + 1 {
 		s.command(s.down("unbind"), 1, fmt.Sprintf(`{"id":"unbind-%d","payload":{"body":{}}}`, i))
 	}
-	begin := time.Now()
 	s.command("custom/265e1040-85e01fb7/open", 1, `{"id":"open","payload":{"body":{}}}`)
 	s.wait("custom/265e1040-85e01fb7/open/reply", byID("open"))
-	s.command(s.down("event_ack"), 1, fmt.Sprintf(`{"id":"ack","payload":{"body":{"boot":%q,"ranges":[[1,%d]]}}}`, id.Boot, id.Seq))
-	for s.outbox.Stats().Acknowledged == 0 && time.Since(begin) < 3*time.Second {
-		time.Sleep(5 * time.Millisecond)
+	if n := s.gate.Status().Opened; n != 1 {
+		t.Errorf("opened %d times", n)
 	}
-	if took := time.Since(begin); took > 2*time.Second || s.gate.Status().Opened != 1 {
-		t.Errorf("they waited for %s", took)
+	s.command(s.down("event_ack"), 1, fmt.Sprintf(`{"id":"ack","payload":{"body":{"boot":%q,"ranges":[[1,%d]]}}}`, id.Boot, id.Seq))
+	for end := time.Now().Add(30 * time.Second); s.outbox.Stats().Acknowledged == 0; time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the event is not acknowledged")
+		}
 	}
 	if r := s.wait(s.down("unbind")+"/reply", byID(fmt.Sprintf("unbind-%d", mostQueued))); r["error_code"] != float64(errcode.RateExceeded) {
 		t.Errorf("%v", r)
 	}
-	if n := s.count(s.down("bind") + "/reply"); n != 0 {
-		t.Error("bind was not slow")
+	if bind, unbind, serial := s.count(s.down("bind")+"/reply"), s.count(s.down("unbind")+"/reply"), s.count(s.down("serial_data")+"/reply"); bind != 0 || unbind != 1 || serial != 3 {
+		t.Errorf("of those held up, %d, %d and %d are answered", bind, unbind-1, serial-3)
 	}
-	got := make([]byte, 0, 8)
-	for part := make([]byte, 8); len(got) < 3; {
-		n, err := s.serial.Read(part)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, part[:n]...)
-	}
-	if string(got) != "abc" {
-		t.Errorf("%q was sent", got)
+	release()
+	if r := s.wait(s.down("bind")+"/reply", byID("bind")); r["code"] == 200.0 {
+		t.Errorf("%v", r)
 	}
 }
 
@@ -532,8 +552,8 @@ func TestVendorReports(t *testing.T) {
 // time; how many there are is told first, and on request.
 func TestOfflineRecords(t *testing.T) {
 	s := openSite(t, "new")
-	long := time.Now().Add(-3 * time.Second)
 	s.onResult(&link.Result{Trigger: link.TriggerVideo, Plates: []link.Plate{{Text: "A1", Score: 1}}, CaptureMonoNS: monotonic() - int64(3*time.Second)})
+	long := time.Now().Add(-3 * time.Second) // it was seen before
 	s.storeOne(<-s.results)
 	s.onResult(&link.Result{Event: link.EventLane, LaneEvent: 64, CaptureMonoNS: monotonic()})
 	s.storeOne(<-s.results)

@@ -142,7 +142,11 @@ func soundBoard(t *testing.T, s *site.Site, cloud *site.Process, seed uint64) be
 		r.verify(kind, id, r.settle(kind, id, wire.VerbApply), name, digest)
 	}
 	cloud.Kill() // from here on events wait
-	time.Sleep(3 * time.Second)
+	for deadline := time.Now().Add(time.Minute); len(waiting(t, r.board)) < 10; time.Sleep(100 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("no events wait")
+		}
+	}
 	was := before{sn: r.sn, state: r.board.State, digest: r.digest, rows: map[string]string{}}
 	for _, row := range lines(t, r.board, "whitelist", "--json") {
 		was.rows[plateOf(t, row)] = row

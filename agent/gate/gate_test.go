@@ -67,7 +67,7 @@ func TestDecisions(t *testing.T) {
 		"nothing":                       {nil, false, false, "no_plate"},
 		"opening by list is turned off": {[]link.Plate{plate("LISTED1", 0.99)}, true, false, "switched_off"},
 	} {
-		driver := barrier.NewSoftware(time.Second)
+		driver := barrier.NewSoftware(time.Hour)
 		g := New(l, nobody{}, driver, Options{MinPlateScore: 0.9, OpenByWhitelist: !c.off, Pulse: time.Second})
 		if driver.Position() == barrier.Opened {
 			t.Fatal("making a gate opens it")
@@ -96,7 +96,7 @@ func TestTolerance(t *testing.T) {
 		{"川AB7777", 1, Decision{Reason: "out_of_time", Listed: "川A87777", Tolerated: true}},
 		{"川AB9999", 1, Decision{Reason: "not_listed"}},
 	} {
-		driver := barrier.NewSoftware(time.Second)
+		driver := barrier.NewSoftware(time.Hour)
 		g := New(l, nobody{}, driver, Options{MinPlateScore: 0.9, OpenByWhitelist: true, Tolerance: c.tolerance, Pulse: time.Second})
 		d := g.Passage(&link.Result{Plates: []link.Plate{plate(c.reading, 0.99)}}, time.Now(), time.Now())
 		if c.want.Plate = c.reading; !reflect.DeepEqual(d, c.want) || (driver.Position() == barrier.Opened) != c.want.Opened {
@@ -114,7 +114,7 @@ func TestAFailedOutputIsNoOpening(t *testing.T) {
 }
 
 func TestCommand(t *testing.T) {
-	driver := barrier.NewSoftware(time.Second)
+	driver := barrier.NewSoftware(time.Hour)
 	defer driver.Close()
 	g := New(list{}, nobody{}, driver, Options{})
 	if err := g.Command(1, 2, time.Second, time.Now()); err != nil || (driver.Position() == barrier.Opened) || g.Status().Opened != 0 {
@@ -129,7 +129,7 @@ func TestCommand(t *testing.T) {
 }
 
 func BenchmarkPassage(b *testing.B) {
-	driver := barrier.NewSoftware(time.Second)
+	driver := barrier.NewSoftware(time.Hour)
 	defer driver.Close()
 	g := New(list{"川A12345": whitelist.NotListed}, nobody{}, driver, Options{MinPlateScore: 0.9, OpenByWhitelist: true, Pulse: time.Second})
 	r := &link.Result{Plates: []link.Plate{plate("川A12345", 0.99)}}
@@ -164,7 +164,7 @@ func TestFaces(t *testing.T) {
 		"opening by face is turned off":  {nil, .6, true, false, "switched_off"},
 		"a stranger in a stranger's car": {[]link.Plate{plate("OTHER1", .99)}, .2, false, false, "not_listed"},
 	} {
-		driver := barrier.NewSoftware(time.Second)
+		driver := barrier.NewSoftware(time.Hour)
 		g := New(l, people{}, driver, Options{MinPlateScore: .9, OpenByWhitelist: true, OpenByFace: !c.off, MinFaceSimilarity: .45, FaceFalseAccept: .6, Pulse: time.Second})
 		d := g.Passage(&link.Result{Plates: c.plates, Faces: []link.Face{{Feature: []float32{c.similarity}}}}, time.Now(), time.Now())
 		if d.Opened != c.opened || d.Reason != c.reason || (driver.Raised() == 1) != c.opened {
@@ -190,7 +190,7 @@ func TestFaceLimits(t *testing.T) {
 		"examined and live":            {.5, &high, true, "face_known"},
 		"examined and taken for print": {.5, &low, false, "face_not_live"},
 	} {
-		driver := barrier.NewSoftware(time.Second)
+		driver := barrier.NewSoftware(time.Hour)
 		g := New(list{}, people{}, driver, Options{OpenByFace: true, MinFaceSimilarity: .45, FaceFalseAccept: c.falseAccept, MinLive: .5, Pulse: time.Second})
 		d := g.Passage(&link.Result{Faces: []link.Face{{Feature: []float32{.6}, Live: c.live}}}, time.Now(), time.Now())
 		if d.Opened != c.opened || d.Reason != c.reason {

@@ -70,7 +70,7 @@ func (b *board) Rows(w wire.WhitelistOperator) (*whitelist.Selection, error) {
 var everything = []string{AllowOpen, AllowOutput, AllowSerial, AllowTrigger, AllowSnapshot, AllowRows, AllowSpeak}
 
 func options(t *testing.T, servers ...string) Options {
-	return Options{Servers: servers, Mode: Failover, Timeout: 2 * time.Second, Results: "/plate", Inputs: "/gio", SerialData: "/serial", Devices: "/register",
+	return Options{Servers: servers, Mode: Failover, Timeout: 30 * time.Second, Results: "/plate", Inputs: "/gio", SerialData: "/serial", Devices: "/register",
 		Heartbeat: HeartbeatOff, Pictures: "both", Offline: 9000, OpenWithin: 10 * time.Second, Dir: filepath.Join(t.TempDir(), "push"),
 		SN: "265e1040-85e01fb7", Name: func() string { return "门岗1" }, Address: func() string { return "192.0.2.10" }, Log: slog.New(slog.DiscardHandler)}
 }

@@ -138,7 +138,7 @@ func (b *bench) must(verb, id, content string) {
 
 func (b *bench) until(id string, done func(wire.ChangeReport) bool) wire.ChangeReport {
 	b.t.Helper()
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); ; time.Sleep(time.Millisecond) {
 		r, err := b.send(wire.VerbQuery, id, "")
 		if err != nil {
 			b.t.Fatal(err)

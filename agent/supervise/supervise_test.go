@@ -123,7 +123,7 @@ func TestTrigger(t *testing.T) {
 // Another task ends the child and starts one with it, which is no failure; an
 // idle task leaves none.
 func TestSet(t *testing.T) {
-	task := Task{Settings: link.Settings{Camera: "cam"}, Silence: 5 * time.Second}
+	task := Task{Settings: link.Settings{Camera: "cam"}, Silence: time.Minute}
 	step := 0
 	s := run(t, "echo", 0, func(s *Supervisor, _ int32) bool {
 		now := s.Status()

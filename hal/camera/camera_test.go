@@ -202,7 +202,7 @@ func TestDeviceThatIsAway(t *testing.T) {
 	if _, err := c.Next(m); !errors.Is(err, ErrNoFrame) {
 		t.Error(err)
 	}
-	if time.Since(begin) > 5*time.Second {
+	if time.Since(begin) > 30*time.Second {
 		t.Error("Next waits too long")
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -160,50 +161,79 @@ func TestOldFramesAreDropped(t *testing.T) {
 	defer s.CloseClientConnections()
 	c, m := open(t, s.URL, false)
 	await(t, c, m, "the first frame", whichever)
-	time.Sleep(500 * time.Millisecond)
-	begin := Monotonic()
-	f, err := c.Next(m)
-	if err != nil || begin-f.MonoNS > int64(300*time.Millisecond) || c.Stats().Dropped < 5 {
-		t.Errorf("%v, %d ms old, %+v", err, (begin-f.MonoNS)/1e6, c.Stats())
-	}
-	c.Idle(true)
-	got, before := 0, c.Stats().Frames
-	for end := time.Now().Add(time.Second); time.Now().Before(end); {
-		if _, err := c.Next(m); err == nil {
-			got++
+	dropped := func(n uint64) {
+		t.Helper()
+		for end := time.Now().Add(time.Minute); c.Stats().Dropped < n; time.Sleep(time.Millisecond) {
+			if time.Now().After(end) {
+				t.Fatalf("%+v", c.Stats())
+			}
 		}
 	}
-	if frames := int(c.Stats().Frames - before); got == 0 || got > frames/2 {
-		t.Errorf("%d of %d frames in an idle lane", got, frames)
+	dropped(5)
+	then := Monotonic()
+	dropped(c.Stats().Dropped + 2) // the second came after it
+	if f, err := c.Next(m); err != nil || f.MonoNS < then {
+		t.Errorf("%v, a frame from %d ms before", err, (then-f.MonoNS)/1e6)
 	}
+	c.Idle(true)
+	var last int64
+	n := 0
+	await(t, c, m, "frames of an idle lane", func(f Frame) bool {
+		if n++; n > 3 && f.MonoNS-last < int64(idleApart) { // the first ones were under way
+			t.Errorf("two frames are %d ms apart", (f.MonoNS-last)/1e6)
+		}
+		last = f.MonoNS
+		return n == 6
+	})
 }
+
+// onDemand is a feed that gives a frame for each value of its channel, and ends
+// with it.
+type onDemand chan struct{}
+
+func (d onDemand) next(b *buffer, _ bool) error {
+	if _, more := <-d; !more {
+		return errors.New("ended")
+	}
+	b.jpeg, b.full = coloured(16, 16, 1), true
+	return nil
+}
+func (onDemand) clock() float64 { return -1 }
+func (onDemand) fps() float64   { return 0 }
+func (onDemand) close()         {}
 
 // A frame that has waited too long is not shown, even if no newer one comes.
 func TestFramesThatWaitedAreDropped(t *testing.T) {
-	fake := cameratest.New(func(n int) []byte { return coloured(16, 16, n) }, 50)
-	s := fake.HTTP()
-	defer s.Close()
-	defer s.CloseClientConnections()
-	c, err := Open(s.URL, Options{Stall: time.Minute, FrameAge: 300 * time.Millisecond})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer c.Close()
+	d := make(onDemand)
+	const age = 300 * time.Millisecond
+	l := startLive(func(context.Context) (feed, error) { return d, nil }, Options{Stall: time.Hour, FrameAge: age})
+	defer l.Close()
+	defer close(d)
 	m := gocv.NewMat()
 	defer m.Close() //nolint:errcheck // a Mat's Close always returns nil
-	await(t, c, &m, "the first frame", whichever)
-	came := c.Stats().Frames
-	for end := time.Now().Add(time.Minute); c.Stats().Frames == came && time.Now().Before(end); {
+	d <- struct{}{}
+	for l.Stats().Frames == 0 {
 		time.Sleep(time.Millisecond)
 	}
-	fake.Behave(cameratest.Stalls)
-	time.Sleep(time.Second)
-	late := c.Stats().Late
-	if f, err := c.Next(&m); !errors.Is(err, ErrNoFrame) || c.Stats().Late != late+1 {
-		t.Errorf("%v, %d ms old, %+v", err, (Monotonic()-f.MonoNS)/1e6, c.Stats())
+	time.Sleep(age + time.Millisecond)
+	if f, err := l.Next(&m); !errors.Is(err, ErrNoFrame) || l.Stats().Late != 1 || l.Stats().Dropped != 1 {
+		t.Errorf("%v, %d ms old, %+v", err, (Monotonic()-f.MonoNS)/1e6, l.Stats())
 	}
-	fake.Behave(cameratest.Fine)
-	await(t, c, &m, "a frame after the stall", whichever)
+	var giving sync.WaitGroup
+	defer giving.Wait()
+	done := make(chan struct{})
+	defer close(done)
+	giving.Go(func() {
+		for {
+			select {
+			case d <- struct{}{}:
+				time.Sleep(10 * time.Millisecond)
+			case <-done:
+				return
+			}
+		}
+	})
+	await(t, l, &m, "a frame in time", whichever)
 }
 
 // hanging is a feed whose reads hang until they are let go.

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
@@ -114,9 +113,18 @@ func v4l2(path string, number int, o Options, device func(int) (capture, error))
 	}
 }
 
-// swapsRed: OpenCV before 4.11 makes RGB of a V4L2 device's NV12
-// (opencv/opencv#26081); Debian 12 and Ubuntu 24.04 have 4.6.
-var swapsRed = strings.HasPrefix(gocv.OpenCVVersion(), "4.6.")
+// swapsRed: this OpenCV makes RGB of a V4L2 device's NV12.
+var swapsRed = swaps(gocv.OpenCVVersion())
+
+// swaps reports whether an OpenCV of this version does: those before 4.11
+// (opencv/opencv#26081). Debian 12 and Ubuntu 24.04 have 4.6, Debian 13 has 4.10.
+func swaps(version string) bool {
+	var major, minor int
+	if _, err := fmt.Sscanf(version, "%d.%d", &major, &minor); err != nil {
+		return false
+	}
+	return major < 4 || major == 4 && minor < 11
+}
 
 func (c *opencv) next(b *buffer, needed bool) error {
 	if !needed {

@@ -116,7 +116,15 @@ func TestV4L2AsItIs(t *testing.T) {
 	}
 }
 
-// OpenCV 4.6 gives NV12 with red and blue in each other's place.
+func TestVersionsThatSwapRed(t *testing.T) {
+	for version, want := range map[string]bool{"3.4.20": true, "4.6.0": true, "4.10.0": true, "4.10.0-dev": true, "4.11.0": false, "4.12.0-dev": false, "5.0.0": false, "": false} {
+		if got := swaps(version); got != want {
+			t.Errorf("%q: %v", version, got)
+		}
+	}
+}
+
+// OpenCV before 4.11 gives NV12 with red and blue in each other's place.
 func TestV4L2Colours(t *testing.T) {
 	u := &usb{set: map[gocv.VideoCaptureProperties]float64{}}
 	b := buffer{mat: gocv.NewMat()}

@@ -43,7 +43,7 @@ func TestSay(t *testing.T) {
 	if err := s.Say(Speech{Text: "欢迎光临"}); err != nil {
 		t.Fatal(err)
 	}
-	for end := time.Now().Add(10 * time.Second); ; time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
 		if b, _ := os.ReadFile(file); string(b) == "欢迎光临" {
 			break
 		} else if time.Now().After(end) {

@@ -161,7 +161,7 @@ func (b *bench) do(verb, id, content string) (state string, code errcode.Code) {
 // until waits for the state of a change.
 func (b *bench) until(id, state string) wire.ChangeReport {
 	b.t.Helper()
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		list, err := b.engine.States()
 		if err != nil {
 			b.t.Fatal(err)
@@ -311,7 +311,7 @@ func TestAnUndoThatFailsIsTriedAgain(t *testing.T) {
 		k.mu.Lock()
 		k.notes = nil
 		k.mu.Unlock()
-		for deadline := time.Now().Add(5 * time.Second); !slices.Contains(k.noted(), "undo one"); time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); !slices.Contains(k.noted(), "undo one"); time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatal("there is no undo")
 			}

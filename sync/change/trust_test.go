@@ -154,7 +154,7 @@ func TestASignedChangeThatWasNotKeptMayComeAgain(t *testing.T) {
 	const refused = errcode.AuthSignatureError
 	gone := func(id string) {
 		t.Helper()
-		for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 			if _, code := b.send("fake", wire.ChangeCommand{OperatorType: wire.VerbQuery, ChangeID: id}); code == errcode.WhitelistNotExist {
 				return
 			}
@@ -213,7 +213,7 @@ func TestARefusalAfterAWaitIsAudited(t *testing.T) {
 	required.Store(true)
 	busy.Store(false)
 	var r wire.ChangeReport
-	for deadline := time.Now().Add(5 * time.Second); r.Result == nil; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); r.Result == nil; time.Sleep(time.Millisecond) {
 		if r = b.until("c1", wire.StateStaged); time.Now().After(deadline) {
 			t.Fatalf("%+v", r)
 		}

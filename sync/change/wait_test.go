@@ -229,8 +229,13 @@ func TestAStepWaitsForTheInterlock(t *testing.T) {
 	two.Interlock = true
 	one := k.outside("one", nil, nil)
 	k.steps = []Step{one, two}
+	held := make(chan struct{}, 1)
 	b := startWith(t, filepath.Join(t.TempDir(), "db"), Options{Hold: func() string {
 		if slices.Contains(k.noted(), "do one") {
+			select {
+			case held <- struct{}{}:
+			default:
+			}
 			return hold.get()
 		}
 		return ""
@@ -239,7 +244,9 @@ func TestAStepWaitsForTheInterlock(t *testing.T) {
 	hold.set("the barrier is moving")
 	b.do("stage", "c1", content)
 	b.do("apply", "c1", "")
-	time.Sleep(30 * time.Millisecond)
+	for range 3 { // it is asked, and asked again
+		<-held
+	}
 	if slices.Contains(k.noted(), "do two") {
 		t.Error("the step ran while the barrier moved")
 	}
@@ -317,7 +324,7 @@ func TestContentByURL(t *testing.T) {
 	// What is staged lies in its file and is given to the kind whole.
 	b.do("apply", "c1", "")
 	b.until("c1", "used")
-	for deadline := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
 		entries, err := os.ReadDir(o.Dir)
 		if err != nil {
 			t.Fatal(err)
@@ -340,7 +347,7 @@ func TestContentByURL(t *testing.T) {
 		code errcode.Code
 	}{{"c4", errcode.RequestFailed}, {"c5", errcode.ParamsError}} {
 		var last wire.ChangeReport
-		for deadline := time.Now().Add(5 * time.Second); last.Result == nil; time.Sleep(time.Millisecond) {
+		for deadline := time.Now().Add(30 * time.Second); last.Result == nil; time.Sleep(time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("%s: no report", c.id)
 			}

@@ -266,7 +266,7 @@ func (b *board) online(t *testing.T, subscriptions ...string) (publish func(topi
 				}
 			}()
 			return c.Publish(ctx, topic, 1, text)
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			return fmt.Errorf("not connected")
 		}
 	}
@@ -286,7 +286,7 @@ func expect(t *testing.T, down chan wire.Command, name string) wire.Command {
 			if c.Name == name {
 				return c
 			}
-		case <-time.After(10 * time.Second):
+		case <-time.After(time.Minute):
 			t.Fatalf("no %s came", name)
 		}
 	}
@@ -540,7 +540,7 @@ func TestWhitelist(t *testing.T) {
 	state := func(want string) {
 		t.Helper()
 		var list struct{ Results []struct{ SN, State string } }
-		for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(time.Minute); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 			if c.call("GET", "/v2/stp/user/whitelists/"+w.ID+"/devices", nil, &list); len(list.Results) == 1 && list.Results[0].State == want {
 				return
 			}

@@ -120,7 +120,7 @@ func TestOrder(t *testing.T) {
 		Sender{Box: box, Message: message}.Run(ctx, c)
 	}})
 	drained(t, box)
-	for deadline := time.Now().Add(10 * time.Second); len(arrived()) < 400 && time.Now().Before(deadline); {
+	for deadline := time.Now().Add(time.Minute); len(arrived()) < 400 && time.Now().Before(deadline); {
 		time.Sleep(5 * time.Millisecond)
 	}
 	got := arrived()
@@ -159,7 +159,7 @@ func TestPlainBrokerThroughFaults(t *testing.T) {
 	fill(t, box, 800)
 	drained(t, box)
 	seen := map[uint64]bool{}
-	for deadline := time.Now().Add(10 * time.Second); len(seen) < 800 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(time.Minute); len(seen) < 800 && time.Now().Before(deadline); time.Sleep(5 * time.Millisecond) {
 		for _, seq := range arrived() {
 			seen[seq] = true
 		}

@@ -83,7 +83,7 @@ func (s *server) options(t *testing.T) Options {
 	client := &http.Client{Transport: &http.Transport{}}
 	t.Cleanup(client.CloseIdleConnections)
 	return Options{URL: s.URL + "/file?signature=secret", Length: int64(len(s.file)), Digest: digest(s.file), Path: filepath.Join(t.TempDir(), "file"),
-		Client: client, First: time.Millisecond, Max: 5 * time.Millisecond, Stall: 5 * time.Second}
+		Client: client, First: time.Millisecond, Max: 5 * time.Millisecond, Stall: time.Minute}
 }
 
 // whole checks that the file is there and nothing lies beside it.
