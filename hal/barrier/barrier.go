@@ -125,6 +125,9 @@ func (r *Relays) Pulse(output int, d time.Duration) error {
 	if err != nil && was {
 		return err // it was held on before, and is not known to be off
 	}
+	if errors.Is(err, ErrNoOutput) && !r.on[output] {
+		return err // nothing is there to be switched off
+	}
 	// Also after a failure: hardware that answered badly may have switched.
 	r.later(output, d)
 	return err
@@ -154,8 +157,12 @@ func (r *Relays) end(output int) {
 	}
 }
 
-// later switches the output off after d. The caller holds mu.
+// later switches the output off after d, and goes on until it is off. The
+// caller holds mu.
 func (r *Relays) later(output int, d time.Duration) {
+	if r.closed {
+		return
+	}
 	var timer *time.Timer
 	timer = time.AfterFunc(d, func() {
 		r.mu.Lock()
@@ -164,7 +171,7 @@ func (r *Relays) later(output int, d time.Duration) {
 			return
 		}
 		r.off[output] = nil
-		if r.turn(output, false) != nil {
+		if err := r.turn(output, false); err != nil && (r.on[output] || !errors.Is(err, ErrNoOutput)) {
 			r.later(output, again)
 		}
 	})

@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -166,8 +167,10 @@ func TestAnOutputGoesOffHoweverLongItTakes(t *testing.T) {
 type relayBoard struct {
 	mu    sync.Mutex
 	on    [Outputs]bool
+	few   bool // has two relays only
 	deaf  bool // answers nothing
 	wrong bool // answers with an exception
+	asked int  // how many commands came
 	line  *os.File
 }
 
@@ -202,11 +205,20 @@ func (b *relayBoard) take(p Protocol, f []byte) []byte {
 	if b.deaf || f[0] != 1 || f[1] != 5 || modbusCRC(f[:6]) != uint16(f[6])|uint16(f[7])<<8 {
 		return nil
 	}
+	b.asked++
 	if b.wrong {
-		return []byte{1, 0x85, 2, 0, 0, 0, 0, 0}
+		return refusal(4) // its device failed
+	}
+	if b.few && f[3] > 1 {
+		return refusal(noAddress)
 	}
 	b.on[f[3]] = f[4] == 0xff
 	return slices.Clone(f)
+}
+
+func refusal(code byte) []byte {
+	b := []byte{1, 0x85, code}
+	return binary.LittleEndian.AppendUint16(b, modbusCRC(b))
 }
 
 // newRelayBoard starts a board and gives the port to reach it.
@@ -284,6 +296,91 @@ func TestSerialBoardThatFails(t *testing.T) {
 	if err := away.Close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// A pulse on an output that the board does not have is refused, and that is
+// all: nothing moves, nothing is tried again, and the others are switched.
+func TestOutputsThatAreNotThere(t *testing.T) {
+	b, port := newRelayBoard(t, Modbus)
+	b.mu.Lock()
+	b.few = true
+	b.mu.Unlock()
+	relays := NewRelays(NewSerial(SerialOptions{Port: port, Baud: 9600, Protocol: Modbus, Address: 1}))
+	lines := NewRelays(&gpioSwitch{})
+	for _, d := range []*Relays{relays, lines} {
+		if err := d.Pulse(3, time.Millisecond); !errors.Is(err, ErrNoOutput) || d.Fault() != nil {
+			t.Errorf("%v, fault %v", err, d.Fault())
+		}
+		if d.Moving() {
+			t.Error("an output that is not there moves")
+		}
+	}
+	b.mu.Lock()
+	if b.asked != 1 {
+		t.Errorf("the board was asked %d times", b.asked)
+	}
+	b.mu.Unlock()
+	if err := relays.Set(1, true); err != nil || !b.isOn(1) {
+		t.Error("the others are not switched:", err)
+	}
+	for _, d := range []*Relays{relays, lines} {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		if d.Pulse(0, time.Second) == nil || d.Moving() {
+			t.Error("a closed driver takes a pulse or moves")
+		}
+	}
+}
+
+// moody is relays that fail while err is set; if lost, only their answer fails.
+type moody struct {
+	mu   sync.Mutex
+	on   [Outputs]bool
+	err  error
+	lost bool
+}
+
+func (m *moody) fail(err error, lost bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err, m.lost = err, lost
+}
+
+func (m *moody) isOn(output int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.on[output]
+}
+
+func (m *moody) Switch(output int, on bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err == nil || m.lost {
+		m.on[output] = on
+	}
+	return m.err
+}
+
+func (*moody) Position() Position { return Unknown }
+func (*moody) Close() error       { return nil }
+
+// A board that did not answer a pulse, and then says that it has no such
+// output, is not asked for ever.
+func TestABoardThatComesBackWithoutTheOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{err: errors.New("no answer")}
+		r := NewRelays(m)
+		defer r.Close()
+		if r.Pulse(3, time.Second) == nil || !r.Moving() {
+			t.Error("a pulse that may have switched is forgotten")
+		}
+		m.fail(ErrNoOutput, false)
+		time.Sleep(2 * time.Second)
+		if r.Moving() {
+			t.Error("it still moves")
+		}
+	})
 }
 
 // The example of the Modbus specification, and the sum that LCUS boards print on their back.
