@@ -34,7 +34,8 @@ const (
 // Driver drives the outputs. Its methods are safe for concurrent use and
 // return once the output has been switched; a pulse goes on by itself.
 type Driver interface {
-	// Set holds an output on or off.
+	// Set holds an output on or off. Where it fails, an output that was not on
+	// before goes off as soon as the hardware works again.
 	Set(output int, on bool) error
 	// Pulse switches an output on, and off after d. A pulse on an output that
 	// is in a pulse prolongs it.
@@ -108,8 +109,13 @@ func (r *Relays) Set(output int, on bool) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	err := r.turn(output, on)
+	if err != nil && on && (r.on[output] || r.off[output] != nil) {
+		return err // it stays held on, or in its pulse
+	}
 	r.end(output)
-	return r.turn(output, on)
+	r.offAfter(output, err)
+	return err
 }
 
 // Pulse switches an output on and, after d, off.
@@ -171,11 +177,17 @@ func (r *Relays) later(output int, d time.Duration) {
 			return
 		}
 		r.off[output] = nil
-		if err := r.turn(output, false); err != nil && (r.on[output] || !errors.Is(err, ErrNoOutput)) {
-			r.later(output, again)
-		}
+		r.offAfter(output, r.turn(output, false))
 	})
 	r.off[output] = timer
+}
+
+// offAfter switches the output off a little after a failure of switching it:
+// also where only the answer was lost it may be on. The caller holds mu.
+func (r *Relays) offAfter(output int, err error) {
+	if err != nil && (r.on[output] || !errors.Is(err, ErrNoOutput)) {
+		r.later(output, again)
+	}
 }
 
 // Moving reports whether a pulse is on.

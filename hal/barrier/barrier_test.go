@@ -293,8 +293,8 @@ func TestSerialBoardThatFails(t *testing.T) {
 	if err := away.Set(0, true); err == nil {
 		t.Error("a port that is not there counts as switched")
 	}
-	if err := away.Close(); err != nil {
-		t.Error(err)
+	if away.Close() == nil {
+		t.Error("an output that may be on counts as off")
 	}
 }
 
@@ -379,6 +379,84 @@ func TestABoardThatComesBackWithoutTheOutput(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		if r.Moving() {
 			t.Error("it still moves")
+		}
+	})
+}
+
+// Whatever fails: an output that was not held on before goes off in the end.
+func TestNoFailureLeavesAnOutputOn(t *testing.T) {
+	gone := errors.New("no answer")
+	pulse := func(d *Locks) error { return d.Pulse(0, time.Second) }
+	for _, c := range []struct {
+		name   string
+		before func(*Locks) error
+		do     func(*Locks) error
+		lost   bool
+		on     bool // in the end
+	}{
+		{"off in a pulse", pulse, func(d *Locks) error { return d.Set(0, false) }, false, false},
+		{"held off in a pulse", pulse, func(d *Locks) error { return d.Lock(0, HeldOff) }, false, false},
+		{"held on in a pulse", pulse, func(d *Locks) error { return d.Lock(0, HeldOn) }, true, false},
+		{"on in a pulse", pulse, func(d *Locks) error { return d.Set(0, true) }, true, false},
+		{"on", nil, func(d *Locks) error { return d.Set(0, true) }, true, false},
+		{"held on", nil, func(d *Locks) error { return d.Lock(0, HeldOn) }, true, false},
+		{"freed", func(d *Locks) error { return d.Lock(0, HeldOn) }, func(d *Locks) error { return d.Lock(0, Free) }, false, false},
+		{"off", func(d *Locks) error { return d.Set(0, true) }, func(d *Locks) error { return d.Set(0, false) }, false, false},
+		{"on while it is on", func(d *Locks) error { return d.Set(0, true) }, func(d *Locks) error { return d.Set(0, true) }, false, true},
+		{"pulse while it is on", func(d *Locks) error { return d.Set(0, true) }, pulse, false, true},
+		{"held on while it is on", func(d *Locks) error { return d.Set(0, true) }, func(d *Locks) error { return d.Lock(0, HeldOn) }, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &moody{}
+				d := NewLocks(NewRelays(m), true)
+				if c.before != nil {
+					if err := c.before(d); err != nil {
+						t.Fatal(err)
+					}
+				}
+				m.fail(gone, c.lost)
+				if err := c.do(d); !errors.Is(err, gone) {
+					t.Error(err)
+				}
+				time.Sleep(100 * time.Millisecond)
+				m.fail(nil, false)
+				time.Sleep(5 * time.Second)
+				if m.isOn(0) != c.on || d.On(0) != c.on || d.Moving() {
+					t.Errorf("on %v, taken for on %v, moving %v; want %v", m.isOn(0), d.On(0), d.Moving(), c.on)
+				}
+				if lock := d.Locks()[0]; lock == HeldOn {
+					t.Error("it is taken for held on")
+				}
+				if err := d.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A pulse that cannot be held on goes on as long as it was to.
+func TestAFailedSetLeavesThePulseItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{}
+		r := NewRelays(m)
+		defer r.Close()
+		if err := r.Pulse(0, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		m.fail(errors.New("no answer"), false)
+		if r.Set(0, true) == nil {
+			t.Error("hardware that fails counts as switched")
+		}
+		m.fail(nil, false)
+		time.Sleep(9 * time.Second)
+		if !m.isOn(0) {
+			t.Error("the pulse ended early")
+		}
+		time.Sleep(2 * time.Second)
+		if m.isOn(0) {
+			t.Error("the pulse did not end")
 		}
 	})
 }
