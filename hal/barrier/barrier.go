@@ -37,8 +37,8 @@ type Driver interface {
 	// Set holds an output on or off. Where it fails, an output that was not on
 	// before goes off as soon as the hardware works again.
 	Set(output int, on bool) error
-	// Pulse switches an output on, and off after d. A pulse on an output that
-	// is in a pulse prolongs it.
+	// Pulse switches an output on, and off after d. Of two pulses on one output
+	// the later end counts.
 	Pulse(output int, d time.Duration) error
 	// On reports whether an output is on, as far as the driver knows: it was
 	// switched on since the start.
@@ -76,7 +76,8 @@ type Relays struct {
 	to     Switch
 	fault  error // of the last switching
 	on     [Outputs]bool
-	off    [Outputs]*time.Timer // set while an output is in a pulse
+	off    [Outputs]*time.Timer // set while an output is to go off
+	until  [Outputs]time.Time   // when its pulse ends
 	closed bool
 }
 
@@ -126,16 +127,21 @@ func (r *Relays) Pulse(output int, d time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	was := r.on[output] && r.off[output] == nil
-	r.end(output)
 	err := r.turn(output, true)
 	if err != nil && was {
 		return err // it was held on before, and is not known to be off
 	}
+	until := time.Now().Add(d)
+	if r.until[output].After(until) {
+		until = r.until[output]
+	}
+	r.end(output)
 	if errors.Is(err, ErrNoOutput) && !r.on[output] {
 		return err // nothing is there to be switched off
 	}
 	// Also after a failure: hardware that answered badly may have switched.
-	r.later(output, d)
+	r.later(output, time.Until(until))
+	r.until[output] = until
 	return err
 }
 
@@ -159,7 +165,7 @@ func (r *Relays) turn(output int, on bool) error {
 func (r *Relays) end(output int) {
 	if t := r.off[output]; t != nil {
 		t.Stop()
-		r.off[output] = nil
+		r.off[output], r.until[output] = nil, time.Time{}
 	}
 }
 

@@ -461,6 +461,44 @@ func TestAFailedSetLeavesThePulseItsTime(t *testing.T) {
 	})
 }
 
+// Of two pulses the one that ends later counts; an off ends both.
+func TestAShortPulseEndsNoLongerOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{}
+		r := NewRelays(m)
+		defer r.Close()
+		pulse := func(d time.Duration) {
+			t.Helper()
+			if err := r.Pulse(0, d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		after := func(d time.Duration, on bool) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if m.isOn(0) != on || r.Moving() != on {
+				t.Errorf("on %v, moving %v; want %v", m.isOn(0), r.Moving(), on)
+			}
+		}
+		pulse(10 * time.Second)
+		pulse(time.Second)
+		after(9*time.Second, true)
+		pulse(2 * time.Second)
+		after(1900*time.Millisecond, true)
+		after(200*time.Millisecond, false)
+		// What the longer one was to be is forgotten with it, also if its end fails.
+		pulse(time.Minute)
+		m.fail(errors.New("no answer"), false)
+		if r.Set(0, false) == nil {
+			t.Error("hardware that fails counts as switched")
+		}
+		m.fail(nil, false)
+		pulse(time.Second)
+		after(1100*time.Millisecond, false)
+	})
+}
+
 // The example of the Modbus specification, and the sum that LCUS boards print on their back.
 func TestFrames(t *testing.T) {
 	if got := modbusCommand(1, 0, true); !slices.Equal(got, []byte{1, 5, 0, 0, 0xff, 0, 0x8c, 0x3a}) {
