@@ -43,7 +43,8 @@ type Driver interface {
 	// On reports whether an output is on, as far as the driver knows: it was
 	// switched on since the start.
 	On(output int) bool
-	// Moving reports whether an output is in a pulse.
+	// Moving reports whether an output is in a pulse, or on after it. An output
+	// that was not reached, and is to go off in case it is on, does not move.
 	Moving() bool
 	// Position tells where the barrier is.
 	Position() Position
@@ -67,8 +68,13 @@ type Switch interface {
 	Close() error
 }
 
-// again is how long after a failure an output that must go off is tried again.
-const again = 500 * time.Millisecond
+// How long after a failure an output that must go off is tried again: one that
+// is not known to be on, not as often after the first time, since relays that
+// do not answer take their time not to.
+const (
+	again  = 500 * time.Millisecond
+	seldom = 5 * time.Second
+)
 
 // Relays makes a Driver of a Switch.
 type Relays struct {
@@ -115,7 +121,7 @@ func (r *Relays) Set(output int, on bool) error {
 		return err // it stays held on, or in its pulse
 	}
 	r.end(output)
-	r.offAfter(output, err)
+	r.offAfter(output, err, again)
 	return err
 }
 
@@ -183,16 +189,20 @@ func (r *Relays) later(output int, d time.Duration) {
 			return
 		}
 		r.off[output] = nil
-		r.offAfter(output, r.turn(output, false))
+		err, wait := r.turn(output, false), again
+		if !r.on[output] {
+			wait = seldom
+		}
+		r.offAfter(output, err, wait)
 	})
 	r.off[output] = timer
 }
 
-// offAfter switches the output off a little after a failure of switching it:
+// offAfter switches the output off some time after a failure of switching it:
 // also where only the answer was lost it may be on. The caller holds mu.
-func (r *Relays) offAfter(output int, err error) {
+func (r *Relays) offAfter(output int, err error, wait time.Duration) {
 	if err != nil && (r.on[output] || !errors.Is(err, ErrNoOutput)) {
-		r.later(output, again)
+		r.later(output, wait)
 	}
 }
 
@@ -200,8 +210,8 @@ func (r *Relays) offAfter(output int, err error) {
 func (r *Relays) Moving() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, t := range r.off {
-		if t != nil {
+	for output, t := range r.off {
+		if t != nil && (r.on[output] || time.Now().Before(r.until[output])) {
 			return true
 		}
 	}

@@ -499,6 +499,32 @@ func TestAShortPulseEndsNoLongerOne(t *testing.T) {
 	})
 }
 
+// Relays that were never reached do not move, so that a config that names the
+// right ones can come; they are switched off as soon as they are reached.
+func TestRelaysThatAreNotReachedDoNotMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{err: errors.New("no answer"), lost: true}
+		r := NewRelays(m)
+		defer r.Close()
+		if r.Set(1, false) == nil || r.Moving() {
+			t.Error("an off that failed moves")
+		}
+		if r.Pulse(0, time.Second) == nil || !r.Moving() {
+			t.Error("a pulse whose answer was lost does not move")
+		}
+		m.fail(errors.New("no answer"), false)
+		time.Sleep(time.Minute)
+		if r.Moving() || !m.isOn(0) {
+			t.Errorf("moving %v, on %v after the pulse", r.Moving(), m.isOn(0))
+		}
+		m.fail(nil, false)
+		time.Sleep(5 * time.Second)
+		if m.isOn(0) {
+			t.Error("it is reached again and stays on")
+		}
+	})
+}
+
 // The example of the Modbus specification, and the sum that LCUS boards print on their back.
 func TestFrames(t *testing.T) {
 	if got := modbusCommand(1, 0, true); !slices.Equal(got, []byte{1, 5, 0, 0, 0xff, 0, 0x8c, 0x3a}) {
