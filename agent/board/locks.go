@@ -2,6 +2,7 @@ package board
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -13,7 +14,8 @@ import (
 var locksKey = []byte("locks") // the outputs' locks, see lockOutput
 
 // lockOutput locks or frees an output and remembers it: a lock is written down
-// before the output goes on, and forgotten after it went off.
+// before the output goes on, and forgotten after it went off, or where the
+// hardware failed: the next start locks nothing on that this one did not.
 func (b *Board) lockOutput(output int, to barrier.Lock) error {
 	b.locking.Lock()
 	defer b.locking.Unlock()
@@ -27,14 +29,14 @@ func (b *Board) lockOutput(output int, to barrier.Lock) error {
 			return err
 		}
 	}
-	if err := b.barrier.Lock(output, to); err != nil {
-		return err
+	err := b.barrier.Lock(output, to)
+	if err == nil {
+		b.leftOn[output] = false
 	}
-	b.leftOn[output] = false
-	if to == barrier.Free {
-		return b.keepLocks(next)
+	if err != nil || to == barrier.Free {
+		err = errors.Join(err, b.keepLocks(b.barrier.Locks()))
 	}
-	return nil
+	return err
 }
 
 func (b *Board) keepLocks(l [barrier.Outputs]barrier.Lock) error {

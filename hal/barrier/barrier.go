@@ -34,15 +34,17 @@ const (
 // Driver drives the outputs. Its methods are safe for concurrent use and
 // return once the output has been switched; a pulse goes on by itself.
 type Driver interface {
-	// Set holds an output on or off.
+	// Set holds an output on or off. Where it fails, an output that was not on
+	// before goes off as soon as the hardware works again.
 	Set(output int, on bool) error
-	// Pulse switches an output on, and off after d. A pulse on an output that
-	// is in a pulse prolongs it.
+	// Pulse switches an output on, and off after d. Of two pulses on one output
+	// the later end counts.
 	Pulse(output int, d time.Duration) error
 	// On reports whether an output is on, as far as the driver knows: it was
 	// switched on since the start.
 	On(output int) bool
-	// Moving reports whether an output is in a pulse.
+	// Moving reports whether an output is in a pulse, or on after it. An output
+	// that was not reached, and is to go off in case it is on, does not move.
 	Moving() bool
 	// Position tells where the barrier is.
 	Position() Position
@@ -66,8 +68,13 @@ type Switch interface {
 	Close() error
 }
 
-// again is how long after a failure an output that must go off is tried again.
-const again = 500 * time.Millisecond
+// How long after a failure an output that must go off is tried again: one that
+// is not known to be on, not as often after the first time, since relays that
+// do not answer take their time not to.
+const (
+	again  = 500 * time.Millisecond
+	seldom = 5 * time.Second
+)
 
 // Relays makes a Driver of a Switch.
 type Relays struct {
@@ -75,7 +82,8 @@ type Relays struct {
 	to     Switch
 	fault  error // of the last switching
 	on     [Outputs]bool
-	off    [Outputs]*time.Timer // set while an output is in a pulse
+	off    [Outputs]*time.Timer // set while an output is to go off
+	until  [Outputs]time.Time   // when its pulse ends
 	closed bool
 }
 
@@ -108,8 +116,13 @@ func (r *Relays) Set(output int, on bool) error {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	err := r.turn(output, on)
+	if err != nil && on && (r.on[output] || r.off[output] != nil) {
+		return err // it stays held on, or in its pulse
+	}
 	r.end(output)
-	return r.turn(output, on)
+	r.offAfter(output, err, again)
+	return err
 }
 
 // Pulse switches an output on and, after d, off.
@@ -120,13 +133,21 @@ func (r *Relays) Pulse(output int, d time.Duration) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	was := r.on[output] && r.off[output] == nil
-	r.end(output)
 	err := r.turn(output, true)
 	if err != nil && was {
 		return err // it was held on before, and is not known to be off
 	}
+	until := time.Now().Add(d)
+	if r.until[output].After(until) {
+		until = r.until[output]
+	}
+	r.end(output)
+	if errors.Is(err, ErrNoOutput) && !r.on[output] {
+		return err // nothing is there to be switched off
+	}
 	// Also after a failure: hardware that answered badly may have switched.
-	r.later(output, d)
+	r.later(output, time.Until(until))
+	r.until[output] = until
 	return err
 }
 
@@ -150,12 +171,16 @@ func (r *Relays) turn(output int, on bool) error {
 func (r *Relays) end(output int) {
 	if t := r.off[output]; t != nil {
 		t.Stop()
-		r.off[output] = nil
+		r.off[output], r.until[output] = nil, time.Time{}
 	}
 }
 
-// later switches the output off after d. The caller holds mu.
+// later switches the output off after d, and goes on until it is off. The
+// caller holds mu.
 func (r *Relays) later(output int, d time.Duration) {
+	if r.closed {
+		return
+	}
 	var timer *time.Timer
 	timer = time.AfterFunc(d, func() {
 		r.mu.Lock()
@@ -164,19 +189,29 @@ func (r *Relays) later(output int, d time.Duration) {
 			return
 		}
 		r.off[output] = nil
-		if r.turn(output, false) != nil {
-			r.later(output, again)
+		err, wait := r.turn(output, false), again
+		if !r.on[output] {
+			wait = seldom
 		}
+		r.offAfter(output, err, wait)
 	})
 	r.off[output] = timer
+}
+
+// offAfter switches the output off some time after a failure of switching it:
+// also where only the answer was lost it may be on. The caller holds mu.
+func (r *Relays) offAfter(output int, err error, wait time.Duration) {
+	if err != nil && (r.on[output] || !errors.Is(err, ErrNoOutput)) {
+		r.later(output, wait)
+	}
 }
 
 // Moving reports whether a pulse is on.
 func (r *Relays) Moving() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	for _, t := range r.off {
-		if t != nil {
+	for output, t := range r.off {
+		if t != nil && (r.on[output] || time.Now().Before(r.until[output])) {
 			return true
 		}
 	}

@@ -1,6 +1,7 @@
 package barrier
 
 import (
+	"encoding/binary"
 	"errors"
 	"io"
 	"os"
@@ -166,8 +167,10 @@ func TestAnOutputGoesOffHoweverLongItTakes(t *testing.T) {
 type relayBoard struct {
 	mu    sync.Mutex
 	on    [Outputs]bool
+	few   bool // has two relays only
 	deaf  bool // answers nothing
 	wrong bool // answers with an exception
+	asked int  // how many commands came
 	line  *os.File
 }
 
@@ -202,11 +205,20 @@ func (b *relayBoard) take(p Protocol, f []byte) []byte {
 	if b.deaf || f[0] != 1 || f[1] != 5 || modbusCRC(f[:6]) != uint16(f[6])|uint16(f[7])<<8 {
 		return nil
 	}
+	b.asked++
 	if b.wrong {
-		return []byte{1, 0x85, 2, 0, 0, 0, 0, 0}
+		return refusal(4) // its device failed
+	}
+	if b.few && f[3] > 1 {
+		return refusal(noAddress)
 	}
 	b.on[f[3]] = f[4] == 0xff
 	return slices.Clone(f)
+}
+
+func refusal(code byte) []byte {
+	b := []byte{1, 0x85, code}
+	return binary.LittleEndian.AppendUint16(b, modbusCRC(b))
 }
 
 // newRelayBoard starts a board and gives the port to reach it.
@@ -281,9 +293,236 @@ func TestSerialBoardThatFails(t *testing.T) {
 	if err := away.Set(0, true); err == nil {
 		t.Error("a port that is not there counts as switched")
 	}
-	if err := away.Close(); err != nil {
-		t.Error(err)
+	if away.Close() == nil {
+		t.Error("an output that may be on counts as off")
 	}
+}
+
+// A pulse on an output that the board does not have is refused, and that is
+// all: nothing moves, nothing is tried again, and the others are switched.
+func TestOutputsThatAreNotThere(t *testing.T) {
+	b, port := newRelayBoard(t, Modbus)
+	b.mu.Lock()
+	b.few = true
+	b.mu.Unlock()
+	relays := NewRelays(NewSerial(SerialOptions{Port: port, Baud: 9600, Protocol: Modbus, Address: 1}))
+	lines := NewRelays(&gpioSwitch{})
+	for _, d := range []*Relays{relays, lines} {
+		if err := d.Pulse(3, time.Millisecond); !errors.Is(err, ErrNoOutput) || d.Fault() != nil {
+			t.Errorf("%v, fault %v", err, d.Fault())
+		}
+		if d.Moving() {
+			t.Error("an output that is not there moves")
+		}
+	}
+	b.mu.Lock()
+	if b.asked != 1 {
+		t.Errorf("the board was asked %d times", b.asked)
+	}
+	b.mu.Unlock()
+	if err := relays.Set(1, true); err != nil || !b.isOn(1) {
+		t.Error("the others are not switched:", err)
+	}
+	for _, d := range []*Relays{relays, lines} {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		if d.Pulse(0, time.Second) == nil || d.Moving() {
+			t.Error("a closed driver takes a pulse or moves")
+		}
+	}
+}
+
+// moody is relays that fail while err is set; if lost, only their answer fails.
+type moody struct {
+	mu   sync.Mutex
+	on   [Outputs]bool
+	err  error
+	lost bool
+}
+
+func (m *moody) fail(err error, lost bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.err, m.lost = err, lost
+}
+
+func (m *moody) isOn(output int) bool {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.on[output]
+}
+
+func (m *moody) Switch(output int, on bool) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.err == nil || m.lost {
+		m.on[output] = on
+	}
+	return m.err
+}
+
+func (*moody) Position() Position { return Unknown }
+func (*moody) Close() error       { return nil }
+
+// A board that did not answer a pulse, and then says that it has no such
+// output, is not asked for ever.
+func TestABoardThatComesBackWithoutTheOutput(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{err: errors.New("no answer")}
+		r := NewRelays(m)
+		defer r.Close()
+		if r.Pulse(3, time.Second) == nil || !r.Moving() {
+			t.Error("a pulse that may have switched is forgotten")
+		}
+		m.fail(ErrNoOutput, false)
+		time.Sleep(2 * time.Second)
+		if r.Moving() {
+			t.Error("it still moves")
+		}
+	})
+}
+
+// Whatever fails: an output that was not held on before goes off in the end.
+func TestNoFailureLeavesAnOutputOn(t *testing.T) {
+	gone := errors.New("no answer")
+	pulse := func(d *Locks) error { return d.Pulse(0, time.Second) }
+	for _, c := range []struct {
+		name   string
+		before func(*Locks) error
+		do     func(*Locks) error
+		lost   bool
+		on     bool // in the end
+	}{
+		{"off in a pulse", pulse, func(d *Locks) error { return d.Set(0, false) }, false, false},
+		{"held off in a pulse", pulse, func(d *Locks) error { return d.Lock(0, HeldOff) }, false, false},
+		{"held on in a pulse", pulse, func(d *Locks) error { return d.Lock(0, HeldOn) }, true, false},
+		{"on in a pulse", pulse, func(d *Locks) error { return d.Set(0, true) }, true, false},
+		{"on", nil, func(d *Locks) error { return d.Set(0, true) }, true, false},
+		{"held on", nil, func(d *Locks) error { return d.Lock(0, HeldOn) }, true, false},
+		{"freed", func(d *Locks) error { return d.Lock(0, HeldOn) }, func(d *Locks) error { return d.Lock(0, Free) }, false, false},
+		{"off", func(d *Locks) error { return d.Set(0, true) }, func(d *Locks) error { return d.Set(0, false) }, false, false},
+		{"on while it is on", func(d *Locks) error { return d.Set(0, true) }, func(d *Locks) error { return d.Set(0, true) }, false, true},
+		{"pulse while it is on", func(d *Locks) error { return d.Set(0, true) }, pulse, false, true},
+		{"held on while it is on", func(d *Locks) error { return d.Set(0, true) }, func(d *Locks) error { return d.Lock(0, HeldOn) }, false, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				m := &moody{}
+				d := NewLocks(NewRelays(m), true)
+				if c.before != nil {
+					if err := c.before(d); err != nil {
+						t.Fatal(err)
+					}
+				}
+				m.fail(gone, c.lost)
+				if err := c.do(d); !errors.Is(err, gone) {
+					t.Error(err)
+				}
+				time.Sleep(100 * time.Millisecond)
+				m.fail(nil, false)
+				time.Sleep(5 * time.Second)
+				if m.isOn(0) != c.on || d.On(0) != c.on || d.Moving() {
+					t.Errorf("on %v, taken for on %v, moving %v; want %v", m.isOn(0), d.On(0), d.Moving(), c.on)
+				}
+				if lock := d.Locks()[0]; lock == HeldOn {
+					t.Error("it is taken for held on")
+				}
+				if err := d.Close(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+}
+
+// A pulse that cannot be held on goes on as long as it was to.
+func TestAFailedSetLeavesThePulseItsTime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{}
+		r := NewRelays(m)
+		defer r.Close()
+		if err := r.Pulse(0, 10*time.Second); err != nil {
+			t.Fatal(err)
+		}
+		m.fail(errors.New("no answer"), false)
+		if r.Set(0, true) == nil {
+			t.Error("hardware that fails counts as switched")
+		}
+		m.fail(nil, false)
+		time.Sleep(9 * time.Second)
+		if !m.isOn(0) {
+			t.Error("the pulse ended early")
+		}
+		time.Sleep(2 * time.Second)
+		if m.isOn(0) {
+			t.Error("the pulse did not end")
+		}
+	})
+}
+
+// Of two pulses the one that ends later counts; an off ends both.
+func TestAShortPulseEndsNoLongerOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{}
+		r := NewRelays(m)
+		defer r.Close()
+		pulse := func(d time.Duration) {
+			t.Helper()
+			if err := r.Pulse(0, d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		after := func(d time.Duration, on bool) {
+			t.Helper()
+			time.Sleep(d)
+			synctest.Wait()
+			if m.isOn(0) != on || r.Moving() != on {
+				t.Errorf("on %v, moving %v; want %v", m.isOn(0), r.Moving(), on)
+			}
+		}
+		pulse(10 * time.Second)
+		pulse(time.Second)
+		after(9*time.Second, true)
+		pulse(2 * time.Second)
+		after(1900*time.Millisecond, true)
+		after(200*time.Millisecond, false)
+		// What the longer one was to be is forgotten with it, also if its end fails.
+		pulse(time.Minute)
+		m.fail(errors.New("no answer"), false)
+		if r.Set(0, false) == nil {
+			t.Error("hardware that fails counts as switched")
+		}
+		m.fail(nil, false)
+		pulse(time.Second)
+		after(1100*time.Millisecond, false)
+	})
+}
+
+// Relays that were never reached do not move, so that a config that names the
+// right ones can come; they are switched off as soon as they are reached.
+func TestRelaysThatAreNotReachedDoNotMove(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := &moody{err: errors.New("no answer"), lost: true}
+		r := NewRelays(m)
+		defer r.Close()
+		if r.Set(1, false) == nil || r.Moving() {
+			t.Error("an off that failed moves")
+		}
+		if r.Pulse(0, time.Second) == nil || !r.Moving() {
+			t.Error("a pulse whose answer was lost does not move")
+		}
+		m.fail(errors.New("no answer"), false)
+		time.Sleep(time.Minute)
+		if r.Moving() || !m.isOn(0) {
+			t.Errorf("moving %v, on %v after the pulse", r.Moving(), m.isOn(0))
+		}
+		m.fail(nil, false)
+		time.Sleep(5 * time.Second)
+		if m.isOn(0) {
+			t.Error("it is reached again and stays on")
+		}
+	})
 }
 
 // The example of the Modbus specification, and the sum that LCUS boards print on their back.

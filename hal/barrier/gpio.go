@@ -11,7 +11,7 @@ import (
 // NewGPIO makes a switch of GPIO lines by the kernel's character device. Names
 // are the outputs in order, each "gpiochip0/17" or a line's name; an empty one
 // is an output that the board does not have. A line becomes an output when it
-// is first switched.
+// is first switched, at once with the level that it is to have.
 func NewGPIO(names []string, activeLow bool) (Switch, error) {
 	if len(names) > Outputs {
 		return nil, fmt.Errorf("cannot use GPIO: there are %d lines for %d outputs", len(names), Outputs)
@@ -21,7 +21,7 @@ func NewGPIO(names []string, activeLow bool) (Switch, error) {
 		if name == "" {
 			continue
 		}
-		line, err := lines.Find(name)
+		line, err := lines.FindOutput(name)
 		if err != nil {
 			return nil, err
 		}
@@ -30,9 +30,11 @@ func NewGPIO(names []string, activeLow bool) (Switch, error) {
 	return g, nil
 }
 
-// gpioSwitch drives pins; tests give it gpiotest's.
+// pin is a line that is driven; a *lines.Output, or a pin of gpiotest's.
+type pin interface{ Out(gpio.Level) error }
+
 type gpioSwitch struct {
-	pins      [Outputs]gpio.PinOut
+	pins      [Outputs]pin
 	activeLow bool
 }
 
@@ -46,5 +48,5 @@ func (g *gpioSwitch) Switch(output int, on bool) error {
 
 func (g *gpioSwitch) Position() Position { return Unknown }
 
-// Close leaves the lines at their level.
+// Close leaves the lines at their level, and this process's.
 func (g *gpioSwitch) Close() error { return nil }

@@ -26,8 +26,8 @@ var ErrLocked = errors.New("the output is locked")
 // ErrLocked. While it is held on, a pulse succeeds without switching (the
 // barrier is up, and stays up), and a Set fails. Locking ends a pulse that is
 // under way: held on, the output stays on, held off, it goes off at once;
-// freeing an output switches it off. A lock that the hardware refuses is not
-// there.
+// freeing an output switches it off. Where the hardware fails, an output is held
+// off or free all the same, and goes off as soon as it can, but not held on.
 //
 // Locks are not kept here: who makes the driver anew locks it again. What is
 // held on is switched off when the driver is closed, unless it was made to
@@ -59,8 +59,8 @@ func (l *Locks) Lock(output int, to Lock) error {
 	if to == Free && l.locks[output] == Free {
 		return nil // a pulse under way goes on
 	}
-	if to == HeldOff {
-		l.locks[output] = HeldOff // also if the hardware fails: it must not open
+	if to != HeldOn {
+		l.locks[output] = to // also if the hardware fails: it must not open, and goes off
 	}
 	if err := l.Driver.Set(output, to == HeldOn); err != nil {
 		return err

@@ -53,10 +53,11 @@ func (s *serialSwitch) Close() error {
 }
 
 // Switch sends the command and, with Modbus, waits for its confirmation. It
-// tries once more with the port opened anew.
+// tries once more with the port opened anew, unless the board said that it has
+// no such output.
 func (s *serialSwitch) Switch(output int, on bool) error {
 	err := s.try(output, on)
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrNoOutput) {
 		err = s.try(output, on)
 	}
 	return err
@@ -93,6 +94,9 @@ func (s *serialSwitch) try(output int, on bool) (err error) {
 	if err != nil {
 		return err
 	}
+	if exception(answer) == noAddress {
+		return fmt.Errorf("%w: the relay board at address %d refuses coil %d", ErrNoOutput, s.o.Address, output)
+	}
 	if !bytes.Equal(answer, command) {
 		return fmt.Errorf("it answered % x to % x", answer, command)
 	}
@@ -116,11 +120,12 @@ func (s *serialSwitch) write(b []byte) error {
 	}
 }
 
-// read collects n bytes; a time-out of the port is (0, nil).
+// read collects n bytes, or the shorter exception; a time-out of the port is
+// (0, nil).
 func (s *serialSwitch) read(n int) ([]byte, error) {
 	var got []byte
 	part := make([]byte, 64)
-	for end := time.Now().Add(answerWait); len(got) < n; {
+	for end := time.Now().Add(answerWait); len(got) < n && exception(got) == 0; {
 		left := time.Until(end)
 		if left <= 0 {
 			return got, errors.New("it does not answer; check cable, address and baud rate")
@@ -134,7 +139,7 @@ func (s *serialSwitch) read(n int) ([]byte, error) {
 		}
 		got = append(got, part[:k]...)
 	}
-	return got[:n], nil
+	return got[:min(n, len(got))], nil
 }
 
 // modbusCommand is "write single coil" (Modbus Application Protocol 1.1b3, 6.5).
@@ -144,6 +149,18 @@ func modbusCommand(address byte, output int, on bool) []byte {
 		b[4] = 0xff
 	}
 	return binary.LittleEndian.AppendUint16(b, modbusCRC(b))
+}
+
+// noAddress is Modbus's exception for a coil that the board does not have.
+const noAddress = 2
+
+// exception is the code with which a board refuses "write single coil", 0 if
+// the answer is none (Modbus Application Protocol 1.1b3, 6.5 and 7).
+func exception(answer []byte) byte {
+	if len(answer) != 5 || answer[1] != 0x85 || modbusCRC(answer) != 0 {
+		return 0
+	}
+	return answer[2]
 }
 
 // modbusCRC is CRC-16 with the polynomial 0xA001 (Modbus over Serial Line 1.02, 6.2.2).

@@ -47,7 +47,7 @@ type Inputs struct {
 	known  []bool
 }
 
-// Open finds the lines by name (see lines.Find), "" for an input that the
+// Open finds the lines by name (see lines.FindInput), "" for an input that the
 // board does not have, and makes them inputs with a pull against the active
 // level.
 func Open(names []string, o Options) (*Inputs, error) {
@@ -56,7 +56,7 @@ func Open(names []string, o Options) (*Inputs, error) {
 		if name == "" {
 			continue
 		}
-		line, err := lines.Find(name)
+		line, err := lines.FindInput(name)
 		if err != nil {
 			return nil, err
 		}
