@@ -528,7 +528,9 @@ func (b *Board) reportChange(r wire.ChangeReport) error {
 // Bind binds the board and connects it to its new broker.
 func (b *Board) Bind(ctx context.Context, c binding.Client, groupID int64, remark string) error {
 	err := b.state.Bind(ctx, c, groupID, remark)
-	b.reconnect()
+	if err == nil || binding.Unsure(err) {
+		b.reconnect()
+	}
 	return err
 }
 
@@ -545,7 +547,7 @@ func (b *Board) rebind(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if before.Cloud == "" {
+	if before.asks() == "" {
 		return errcode.New(errcode.DeviceNotBound, "")
 	}
 	select {

@@ -127,11 +127,8 @@ func (s *State) restoreBinding(tx *bolt.Tx, k kept) error {
 	if err == nil && found || k.Cloud == "" {
 		return nil
 	}
-	return store.PutJSON(b, bindingKey, Binding{Cloud: k.Cloud, Account: k.Account, Pending: restoredPending})
+	return store.PutJSON(b, bindingKey, Binding{Cloud: k.Cloud, Account: k.Account})
 }
-
-// restoredPending is the Pending of a binding that was lost with the database.
-const restoredPending = "restored"
 
 // newIdentity makes a board's keys and, without a configured serial number, one by chance.
 func newIdentity(sn string) (id identity, err error) {

@@ -35,11 +35,11 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 	if err != nil {
 		return session.Options{}, err
 	}
-	if bound.Pending != "" && bound.Body == nil { // the power failed while it was being bound
+	if bound.Body == nil && bound.asks() != "" { // the answer to a binding was lost, or the binding itself
 		ask, cancel := context.WithTimeout(ctx, 20*time.Second)
 		err := b.state.Agree(ask)
 		cancel()
-		if err != nil {
+		if err != nil && b.config().MQTT.Broker == "" {
 			return session.Options{}, err
 		}
 		if bound, err = b.state.Binding(); err != nil {

@@ -122,7 +122,7 @@ func TestIdentitySurvivesTheDatabase(t *testing.T) {
 	}
 	b = open(t, dir)
 	bound, err := b.state.Binding()
-	if err != nil || b.state.SN() != sn || b.state.PublicKey() != key || bound.Cloud != "http://127.0.0.1:1" || bound.Pending == "" || b.account() != 7 {
+	if err != nil || b.state.SN() != sn || b.state.PublicKey() != key || bound.asks() != "http://127.0.0.1:1" || bound.Body != nil || b.account() != 7 {
 		t.Errorf("%s, %+v %v", b.state.SN(), bound, err)
 	}
 	list, err := b.outbox.List(10)

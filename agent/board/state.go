@@ -15,6 +15,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	bolt "go.etcd.io/bbolt"
@@ -43,17 +44,38 @@ type State struct {
 	Quarantined string
 	// cleared is called after the account's things were cleared away; nil: nobody is told.
 	cleared func()
+	// rebinding is held from the question to a cloud until its answer is written down.
+	rebinding sync.Mutex
 }
 
-// Binding is what a board is bound to. Pending is set while a binding is under
-// way: the power may fail between the cloud's commit and ours.
+// Binding is what a board is bound to.
 type Binding struct {
-	Cloud   string         `json:"cloud"` // URL of its HTTP API
-	Body    *wire.BindBody `json:"body"`  // nil: not bound
-	Pending string         `json:"pending,omitempty"`
+	Cloud string         `json:"cloud"` // URL of the HTTP API of the cloud that it is, or was last known to be, bound to
+	Body  *wire.BindBody `json:"body"`  // nil: not bound
 	// Account is whom the board belonged to when its binding was lost with the
 	// database; its cloud will say what is so now.
 	Account int64 `json:"account,omitempty"`
+	// Pending is a binding under way: the power, or the line, may fail between the
+	// cloud's commit and ours. It says nothing about what the board is bound to.
+	Pending *Pending `json:"attempt,omitempty"`
+	// OldPending is Pending's ID as versions before wrote it, with Cloud as the
+	// cloud that was being asked; Binding reads it as Pending.
+	OldPending string `json:"pending,omitempty"`
+}
+
+// Pending is a binding that a cloud has been asked for.
+type Pending struct {
+	ID    string `json:"id"`    // by which the cloud knows a repeated one
+	Cloud string `json:"cloud"` // URL of its HTTP API
+}
+
+// asks is the cloud that has to say what the board is bound to, "" for none.
+// While the board is bound that is its own cloud and no other.
+func (b Binding) asks() string {
+	if b.Cloud == "" && b.Pending != nil {
+		return b.Pending.Cloud
+	}
+	return b.Cloud
 }
 
 // account is whom events belong to, 0 for nobody.
@@ -183,6 +205,10 @@ func (s *State) Binding() (b Binding, err error) {
 		_, err := store.GetJSON(tx.Bucket(boardBucket), bindingKey, &b)
 		return err
 	})
+	if b.OldPending != "" && b.Body == nil && b.Account == 0 {
+		b.Pending, b.Cloud = &Pending{b.OldPending, b.Cloud}, ""
+	}
+	b.OldPending = ""
 	return b, err
 }
 
@@ -205,20 +231,27 @@ func (s *State) nextEpoch() (n int64, err error) {
 
 // Bind binds the board by an installer's AccessKey, whose secret is used and
 // not kept. That a binding is under way is written down first; Agree finds out
-// later how it ended, if the power fails.
+// later how it ended, if the answer is lost. Until the cloud has agreed, what
+// the board is bound to stays as it is.
 func (s *State) Bind(ctx context.Context, c binding.Client, groupID int64, remark string) error {
+	s.rebinding.Lock()
+	defer s.rebinding.Unlock()
 	b, err := s.Binding()
 	if err != nil {
 		return err
 	}
-	if b.Pending == "" {
-		b.Pending = wire.NewID()
+	before := b.Pending
+	if before == nil || before.Cloud != c.URL {
+		b.Pending = &Pending{wire.NewID(), c.URL}
+		if err := s.setBinding(b); err != nil {
+			return err
+		}
 	}
-	b.Cloud = c.URL
-	if err := s.setBinding(b); err != nil {
-		return err
+	body, err := c.Bind(ctx, s.identity.SN, groupID, remark, s.identity.Keys, b.Pending.ID)
+	if err != nil && !binding.Unsure(err) {
+		b.Pending = before // what is not known of an earlier one, this answer does not tell either
+		return errors.Join(err, s.setBinding(b))
 	}
-	body, err := c.Bind(ctx, s.identity.SN, groupID, remark, s.identity.Keys, b.Pending)
 	if err != nil {
 		return err
 	}
@@ -284,25 +317,28 @@ func auditBinding(tx *bolt.Tx, old *wire.BindBody, body wire.BindBody) error {
 }
 
 // Agree asks the cloud what the board is bound to and does as it says: takes
-// over the binding, or clears everything that belongs to an account.
+// over the binding, or clears everything that belongs to an account. Where the
+// board is not bound, the cloud of a binding under way is asked.
 func (s *State) Agree(ctx context.Context) error {
+	s.rebinding.Lock()
+	defer s.rebinding.Unlock()
 	b, err := s.Binding()
-	if err != nil || b.Cloud == "" {
+	cloud := b.asks()
+	if err != nil || cloud == "" {
 		return err
 	}
-	body, err := binding.Client{URL: b.Cloud}.Handshake(ctx, s.identity.SN, s.identity.Keys)
+	body, err := binding.Client{URL: cloud}.Handshake(ctx, s.identity.SN, s.identity.Keys)
 	var e *errcode.Error
 	if errors.As(err, &e) && (e.Code == errcode.DeviceNotBound || e.Code == errcode.DeviceNotExist) {
 		if b.account() == 0 {
-			b.Pending = ""
-			return s.setBinding(b)
+			return s.setBinding(Binding{})
 		}
 		return s.Clear()
 	}
 	if err != nil {
 		return err
 	}
-	return s.adopt(b.Cloud, body)
+	return s.adopt(cloud, body)
 }
 
 // Clear takes the board out of its account: credentials, whitelist, faces,
