@@ -141,3 +141,89 @@ func TestAnOldPendingBinding(t *testing.T) {
 		}
 	}
 }
+
+// An account of another cloud is another owner, though its number is the same:
+// it takes neither rows nor waiting events over. The same cloud at another
+// address is the same owner.
+func TestTheOwnerIsCloudAndAccount(t *testing.T) {
+	for _, c := range []struct {
+		name, id, otherID string
+		kept              bool
+	}{
+		{"another cloud", "a", "b", false},
+		{"one cloud at two addresses", "a", "a", true},
+		{"clouds that tell no id", "", "", false},
+		{"a cloud that tells none any more, elsewhere", "a", "", false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			b := open(t, t.TempDir())
+			defer b.Close()
+			first, second := &fakeCloud{id: c.id}, &fakeCloud{id: c.otherID}
+			_, one := newCloud(t, first)
+			_, two := newCloud(t, second)
+			bind := func(client binding.Client) {
+				t.Helper()
+				if err := b.Bind(t.Context(), client, 0, ""); err != nil {
+					t.Fatal(err)
+				}
+			}
+			bind(one)
+			list(t, b.state, "A1")
+			before := b.account()
+			bind(two)
+			if rows := b.state.Whitelist.Len(); (rows == 1) != c.kept || (b.account() == before) != c.kept || b.account() == 0 {
+				t.Errorf("%d rows, events of %d are marked %d", rows, before, b.account())
+			}
+			if bound := bindingOf(t, b.state); bound.Cloud != two.URL || bound.account() != 7 {
+				t.Errorf("%+v", bound)
+			}
+			bind(one) // and back: what waited for the first is its own again
+			if b.account() != before {
+				t.Errorf("the mark was %d and is %d", before, b.account())
+			}
+		})
+	}
+}
+
+// A board that was bound before clouds told an id keeps what it has, and the
+// mark of its waiting events, when its cloud tells one; then it knows the cloud
+// elsewhere too, also when its database is lost.
+func TestAnOldBindingLearnsItsCloud(t *testing.T) {
+	dir := t.TempDir()
+	s, err := OpenState(dir, "", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { s.Close() }()
+	cloud := &fakeCloud{id: "a", account: 7}
+	url, _ := newCloud(t, cloud)
+	_, moved := newCloud(t, cloud)
+	if err := s.setBinding(Binding{Cloud: url, Body: &wire.BindBody{AccountID: 7}}); err != nil {
+		t.Fatal(err)
+	}
+	list(t, s, "A1")
+	check := func(when string) {
+		t.Helper()
+		if b := bindingOf(t, s); b.mark() != 7 || b.Body == nil || b.Body.CloudID != "a" || s.Whitelist.Len() != 1 {
+			t.Errorf("%s: %+v, %d rows", when, b, s.Whitelist.Len())
+		}
+	}
+	if err := s.Agree(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	check("asked")
+	if err := s.db.Update(func(tx *bolt.Tx) error { return tx.Bucket(boardBucket).Put(bindingKey, []byte("damaged")) }); err != nil {
+		t.Fatal(err)
+	}
+	s.Close()
+	if s, err = OpenState(dir, "", nil); err != nil {
+		t.Fatal(err)
+	}
+	if b := bindingOf(t, s); b.Body != nil || b.mark() != 7 {
+		t.Errorf("%+v", b)
+	}
+	if err := s.Bind(t.Context(), moved, 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	check("bound elsewhere")
+}

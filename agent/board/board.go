@@ -506,13 +506,13 @@ func thousandths(score float64) float64 { return math.Floor(score*1000+1e-9) / 1
 // does.
 func percent(score float64) int { return int(score*100 + 1e-9) }
 
-// account is whom events belong to, 0 while the board is not bound.
+// account is the mark of whom events belong to, 0 while the board is not bound.
 func (b *Board) account() int64 {
 	bound, err := b.state.Binding()
 	if err != nil {
 		return 0
 	}
-	return bound.account()
+	return bound.mark()
 }
 
 // reportChange takes a change's report over into the outbox.

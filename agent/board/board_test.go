@@ -148,6 +148,7 @@ func TestEventsBelongToAnAccount(t *testing.T) {
 // fakeCloud answers bindings and handshakes as the reference cloud does;
 // answering decides what it remembers.
 type fakeCloud struct {
+	id      string       // the cloud's; "": it tells none
 	account int64        // 0: nobody has bound the board
 	drop    bool         // the answer to a binding is lost after the commit
 	refuse  errcode.Code // the answer to a binding; 0: it is agreed to
@@ -177,7 +178,7 @@ func (f *fakeCloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, errcode.New(errcode.DeviceNotBound, ""))
 		return
 	}
-	body := wire.BindBody{AccountID: f.account}
+	body := wire.BindBody{CloudID: f.id, AccountID: f.account}
 	body.Broker.URL, body.Broker.Password = "tcp://127.0.0.1:1", "secret"
 	sealed, _ := binding.Seal(sealKey, body)
 	if r.URL.Path == binding.HandshakePath {
@@ -264,7 +265,7 @@ func TestUnbindIsAHint(t *testing.T) {
 	unbind("forged", errcode.RequestFailed, 1)
 	server.Config.Handler = http.NotFoundHandler()
 	unbind("the cloud is not there", errcode.RequestFailed, 1)
-	if b.account() != 7 {
+	if bindingOf(t, b.state).account() != 7 {
 		t.Error("it is unbound")
 	}
 	server.Config.Handler, cloud.account = cloud, 0

@@ -72,7 +72,7 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 	b.mu.Unlock()
 	var account int64
 	if bound.Body != nil {
-		account = bound.Body.AccountID
+		account = bound.mark()
 	}
 	boot, _, err := b.outbox.Begin(ctx, account)
 	if err != nil {

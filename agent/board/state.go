@@ -8,7 +8,10 @@
 package board
 
 import (
+	"cmp"
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -52,9 +55,13 @@ type State struct {
 type Binding struct {
 	Cloud string         `json:"cloud"` // URL of the HTTP API of the cloud that it is, or was last known to be, bound to
 	Body  *wire.BindBody `json:"body"`  // nil: not bound
-	// Account is whom the board belonged to when its binding was lost with the
-	// database; its cloud will say what is so now.
-	Account int64 `json:"account,omitempty"`
+	// Account and CloudID are whom the board belonged to when its binding was lost
+	// with the database; its cloud will say what is so now.
+	Account int64  `json:"account,omitempty"`
+	CloudID string `json:"cloud_id,omitempty"`
+	// Mark is what the owner's events are marked with. 0: the account's number, as
+	// versions before did; it stays so for as long as the owner does.
+	Mark int64 `json:"mark,omitempty"`
 	// Pending is a binding under way: the power, or the line, may fail between the
 	// cloud's commit and ours. It says nothing about what the board is bound to.
 	Pending *Pending `json:"attempt,omitempty"`
@@ -78,12 +85,46 @@ func (b Binding) asks() string {
 	return b.Cloud
 }
 
-// account is whom events belong to, 0 for nobody.
+// account is whose the board is, 0 for nobody's. Each cloud has accounts of its
+// own: who the owner is only cloud and account tell together.
 func (b Binding) account() int64 {
 	if b.Body != nil {
 		return b.Body.AccountID
 	}
 	return b.Account
+}
+
+// ownedBy reports whether an account of the cloud at the address owns the board
+// already. A cloud is known by its id, wherever it has moved to; one that tells
+// none, by its address.
+func (b Binding) ownedBy(cloud string, body wire.BindBody) bool {
+	id := b.CloudID
+	if b.Body != nil {
+		id = b.Body.CloudID
+	}
+	if b.account() != body.AccountID {
+		return false
+	}
+	if id != "" && body.CloudID != "" {
+		return id == body.CloudID
+	}
+	return binding.Address(b.Cloud) == binding.Address(cloud)
+}
+
+// mark is what events are marked with, so that they reach their owner and no
+// other; 0 for nobody's.
+func (b Binding) mark() int64 {
+	if b.Mark != 0 && b.account() != 0 {
+		return b.Mark
+	}
+	return b.account()
+}
+
+// markOf is a new owner's mark, the same whenever the board is bound to it:
+// above all accounts' numbers, and exact in JSON.
+func markOf(cloud string, body wire.BindBody) int64 {
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\n%d", cmp.Or(body.CloudID, binding.Address(cloud)), body.AccountID))
+	return int64(1<<52 | binary.BigEndian.Uint64(sum[:])>>12)
 }
 
 var (
@@ -241,7 +282,7 @@ func (s *State) Bind(ctx context.Context, c binding.Client, groupID int64, remar
 		return err
 	}
 	before := b.Pending
-	if before == nil || before.Cloud != c.URL {
+	if before == nil || binding.Address(before.Cloud) != binding.Address(c.URL) {
 		b.Pending = &Pending{wire.NewID(), c.URL}
 		if err := s.setBinding(b); err != nil {
 			return err
@@ -258,7 +299,8 @@ func (s *State) Bind(ctx context.Context, c binding.Client, groupID int64, remar
 	return s.adopt(c.URL, body)
 }
 
-// adopt makes body the binding. Another account than before takes nothing over.
+// adopt makes body the binding. Another owner than before, be it another account
+// or another cloud, takes nothing over.
 func (s *State) adopt(cloud string, body wire.BindBody) error {
 	if err := trustworthy(body); err != nil {
 		return err
@@ -267,22 +309,31 @@ func (s *State) adopt(cloud string, body wire.BindBody) error {
 	if err != nil {
 		return err
 	}
-	if now := old.account(); now != 0 && now != body.AccountID {
-		if err := s.Clear(); err != nil {
-			return err
-		}
-		old = Binding{}
+	next := Binding{Cloud: cloud, Body: &body, Mark: old.Mark}
+	same := old.ownedBy(cloud, body)
+	if !same {
+		next.Mark = markOf(cloud, body)
 	}
+	another := !same && old.account() != 0
 	err = s.db.Update(func(tx *bolt.Tx) error {
-		if err := auditBinding(tx, old.Body, body); err != nil {
+		if another {
+			old = Binding{}
+			if err := s.clear(tx); err != nil {
+				return err
+			}
+		}
+		if err := auditBinding(tx, old.Body, next); err != nil {
 			return err
 		}
-		return store.PutJSON(tx.Bucket(boardBucket), bindingKey, Binding{Cloud: cloud, Body: &body})
+		return store.PutJSON(tx.Bucket(boardBucket), bindingKey, next)
 	})
 	if err != nil {
 		return err
 	}
-	return s.keep()
+	if another {
+		err = s.afterClear()
+	}
+	return errors.Join(err, s.keep())
 }
 
 // trustworthy refuses a binding with which nothing could be changed any more.
@@ -298,9 +349,10 @@ func trustworthy(body wire.BindBody) error {
 }
 
 // auditBinding notes what a binding changes about who may do what.
-func auditBinding(tx *bolt.Tx, old *wire.BindBody, body wire.BindBody) error {
+func auditBinding(tx *bolt.Tx, old *wire.BindBody, next Binding) error {
+	body := next.Body
 	if old == nil {
-		return audit.Put(tx, audit.Entry{What: "bound", Detail: fmt.Sprintf("account %d, %d keys, policy %+v", body.AccountID, len(body.Keys), body.Policy)})
+		return audit.Put(tx, audit.Entry{What: "bound", Detail: fmt.Sprintf("account %d at %s, %d keys, policy %+v", body.AccountID, next.Cloud, len(body.Keys), body.Policy)})
 	}
 	var err error
 	if !slices.Equal(old.Keys, body.Keys) {
@@ -344,26 +396,33 @@ func (s *State) Agree(ctx context.Context) error {
 // Clear takes the board out of its account: credentials, whitelist, faces,
 // changes and stored answers go, in one transaction; identity and events stay.
 func (s *State) Clear() error {
-	err := s.db.Update(func(tx *bolt.Tx) error {
-		if err := tx.Bucket(boardBucket).Delete(bindingKey); err != nil {
-			return err
-		}
-		if err := audit.Put(tx, audit.Entry{What: "unbound"}); err != nil {
-			return err
-		}
-		if err := change.Clear(tx); err != nil {
-			return err
-		}
-		if err := faces.Clear(tx); err != nil {
-			return err
-		}
-		return s.Whitelist.Clear(tx)
-	})
-	if err != nil {
+	if err := s.db.Update(s.clear); err != nil {
 		return fmt.Errorf("cannot unbind: %w", err)
 	}
+	return errors.Join(s.afterClear(), s.keep())
+}
+
+// clear is what Clear does to the database.
+func (s *State) clear(tx *bolt.Tx) error {
+	if err := tx.Bucket(boardBucket).Delete(bindingKey); err != nil {
+		return err
+	}
+	if err := audit.Put(tx, audit.Entry{What: "unbound"}); err != nil {
+		return err
+	}
+	if err := change.Clear(tx); err != nil {
+		return err
+	}
+	if err := faces.Clear(tx); err != nil {
+		return err
+	}
+	return s.Whitelist.Clear(tx)
+}
+
+// afterClear has the board go on without what was cleared.
+func (s *State) afterClear() error {
 	if s.cleared != nil {
 		s.cleared()
 	}
-	return errors.Join(s.Whitelist.Reload(), s.Faces.Reload(), s.keep())
+	return errors.Join(s.Whitelist.Reload(), s.Faces.Reload())
 }

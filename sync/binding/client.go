@@ -7,8 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptrace"
+	"net/url"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -53,6 +55,19 @@ type Client struct {
 	HTTP   *http.Client
 	KeyID  string // the installer's AccessKey; not needed for Handshake
 	Secret string
+}
+
+// Address is the form in which URLs of the same HTTP API are the same text.
+func Address(cloud string) string {
+	u, err := url.Parse(cloud)
+	if err != nil {
+		return cloud
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + strings.ToLower(net.JoinHostPort(u.Hostname(), port)) + strings.TrimSuffix(u.EscapedPath(), "/")
 }
 
 var httpClient = &http.Client{Timeout: 20 * time.Second}
