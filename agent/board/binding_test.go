@@ -3,6 +3,7 @@ package board
 import (
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
@@ -226,4 +227,38 @@ func TestAnOldBindingLearnsItsCloud(t *testing.T) {
 		t.Fatal(err)
 	}
 	check("bound elsewhere")
+}
+
+// Only the cloud that a board is bound to can take it out of its account; a
+// board that belongs to nobody loses nothing.
+func TestUnbindAtAnotherCloud(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	home := &fakeCloud{}
+	url, client := newCloud(t, home)
+	stranger := &fakeCloud{}
+	_, other := newCloud(t, stranger)
+	list(t, b.state, "A1")
+	if err := b.Unbind(t.Context(), other); err != nil || b.state.Whitelist.Len() != 1 {
+		t.Errorf("not bound: %v, %d rows", err, b.state.Whitelist.Len())
+	}
+	if err := b.Bind(t.Context(), client, 0, ""); err != nil {
+		t.Fatal(err)
+	}
+	for _, stranger.account = range []int64{0, 7} { // "not bound", and "done"
+		err := b.Unbind(t.Context(), other)
+		if errcode.From(err) == nil || errcode.From(err).Code != errcode.ParamsError || !strings.Contains(err.Error(), "the board is bound to "+url) {
+			t.Errorf("%v", err)
+		}
+		if bindingOf(t, b.state).account() != 7 || b.state.Whitelist.Len() != 1 {
+			t.Error("it is cleared")
+		}
+	}
+	client.URL += "/" // the same address
+	if err := b.Unbind(t.Context(), client); err != nil || home.account != 0 || b.account() != 0 || b.state.Whitelist.Len() != 0 {
+		t.Errorf("%v, at the cloud account %d, here %d", err, home.account, b.account())
+	}
+	if err := b.Unbind(t.Context(), client); err != nil {
+		t.Errorf("unbound twice: %v", err)
+	}
 }

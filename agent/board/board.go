@@ -581,10 +581,12 @@ func (b *Board) unbound(ctx context.Context) error {
 	return err
 }
 
-// Unbind takes the board out of its account here; the cloud has done so before.
-func (b *Board) Unbind() error {
-	err := b.state.Clear()
-	b.reconnect()
+// Unbind takes the board out of its account.
+func (b *Board) Unbind(ctx context.Context, c binding.Client) error {
+	err := b.state.Unbind(ctx, c)
+	if err == nil {
+		b.reconnect()
+	}
 	return err
 }
 

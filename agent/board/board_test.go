@@ -162,6 +162,14 @@ func (f *fakeCloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		_ = json.NewDecoder(r.Body).Decode(&h)
 		sealKey = h.SealKey
 		f.asked++
+	} else if r.Method == http.MethodDelete {
+		if f.account == 0 {
+			answer(w, nil, errcode.New(errcode.DeviceNotBound, ""))
+			return
+		}
+		f.account = 0
+		answer(w, binding.ItemResults{Successes: []binding.DeviceItem{{}}}, nil)
+		return
 	} else if f.refuse != 0 {
 		answer(w, nil, errcode.New(f.refuse, ""))
 		return

@@ -139,11 +139,7 @@ func (b *Board) Serve(ctx context.Context, dir string) error {
 			answer(w, nil, errcode.New(errcode.ParseJSONFailed, ""))
 			return
 		}
-		err := binding.Client{URL: in.Cloud, KeyID: in.KeyID, Secret: in.Secret}.Unbind(r.Context(), b.state.SN())
-		if err == nil || errcode.From(err).Code == errcode.DeviceNotBound {
-			err = b.Unbind()
-		}
-		answer(w, nil, err)
+		answer(w, nil, b.Unbind(r.Context(), binding.Client{URL: in.Cloud, KeyID: in.KeyID, Secret: in.Secret}))
 	})
 	b.serveFaces(mux)
 	b.serveRows(mux)

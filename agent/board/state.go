@@ -299,6 +299,33 @@ func (s *State) Bind(ctx context.Context, c binding.Client, groupID int64, remar
 	return s.adopt(c.URL, body)
 }
 
+// Unbind takes the board out of its account by an installer's AccessKey, at the
+// cloud and then here. Where the board is bound, only that cloud's word counts;
+// where it is not, nothing here is an account's, and nothing is cleared.
+func (s *State) Unbind(ctx context.Context, c binding.Client) error {
+	s.rebinding.Lock()
+	defer s.rebinding.Unlock()
+	b, err := s.Binding()
+	if err != nil {
+		return err
+	}
+	if b.Cloud != "" && binding.Address(b.Cloud) != binding.Address(c.URL) {
+		return errcode.Param("cloud", "is not where it is bound: the board is bound to "+b.Cloud+"; if that cloud has moved to this address, bind the board here first")
+	}
+	err = c.Unbind(ctx, s.identity.SN)
+	var e *errcode.Error
+	if err != nil && !(errors.As(err, &e) && e.Code == errcode.DeviceNotBound) {
+		return err
+	}
+	if b.account() != 0 {
+		return s.Clear()
+	}
+	if binding.Address(b.asks()) != binding.Address(c.URL) {
+		return nil // another cloud's binding is under way
+	}
+	return s.setBinding(Binding{})
+}
+
 // adopt makes body the binding. Another owner than before, be it another account
 // or another cloud, takes nothing over.
 func (s *State) adopt(cloud string, body wire.BindBody) error {
