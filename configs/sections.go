@@ -85,7 +85,7 @@ type Vision struct {
 // Gate says who may pass.
 type Gate struct {
 	MinPlateScore     float64  `json:"min_plate_score" doc:"the least probability at which a plate is believed" min:"0" max:"1" restart:"vision"`
-	SamePlate         Duration `json:"same_plate" doc:"how long the same plate is not reported again" unit:"duration" min:"0s" max:"24h" restart:"vision"`
+	SamePlate         Duration `json:"same_plate" doc:"how long the same plate is not reported again, by the lane, by the timer, or by an input behind the lane where the outcome is the same" unit:"duration" min:"0s" max:"24h" restart:"vision"`
 	OpenByWhitelist   bool     `json:"open_by_whitelist" doc:"open for listed plates" restart:"none"`
 	PlateTolerance    int      `json:"plate_tolerance" doc:"how many characters of a plate may be others of their confusable pair (0 and O, 8 and B and the like) for it to count as the one listed plate it may have been; 0: a plate must be listed as it was read" min:"0" max:"2" restart:"none"`
 	OpenByFace        bool     `json:"open_by_face" doc:"open for enrolled faces" restart:"none"`

@@ -26,7 +26,8 @@ import (
 //
 // Its methods are called from one goroutine. What a crash between the storing of
 // a final result and the next line here leaves is found in the outbox at the
-// next start (untold): no passage is told twice.
+// next start (untold), so that the passage is not told twice: unless the cloud has
+// acknowledged it, and it was deleted, within those milliseconds.
 type openings struct {
 	file *os.File
 	log  *slog.Logger

@@ -11,14 +11,11 @@ import (
 	"gatehouse/sync/wire"
 )
 
-// rowMemory remembers the row commands over MQTT of the last deliveryMemory, so
-// that one which the broker delivers again behind another has no second effect:
-// an add that comes again behind the delete would list the row anew. It is not in
-// the journal, which would cost a write to flash for each row of a long list.
-type rowMemory struct {
-	last string // id of the last one
-	done []rowCommand
-}
+// rowMemory remembers the row commands over MQTT of the last minutes, so that one
+// which the broker delivers again behind another has no second effect: an add that
+// comes again behind the delete would list the row anew. It is not in the journal,
+// which would cost a write to flash for each row of a long list.
+type rowMemory []rowCommand
 
 type rowCommand struct {
 	id   string
@@ -26,20 +23,29 @@ type rowCommand struct {
 	at   time.Time
 }
 
-// mostRowCommands is how many are remembered at most.
-const mostRowCommands = 1024
+// How long row commands are remembered, and how many: brokers deliver again after
+// half a minute and less.
+const (
+	rowsRemembered  = 2 * time.Minute
+	mostRowCommands = 1024
+)
 
-// again reports whether c was carried out before, with commands of other ids
-// since. A client that sends all of its row commands with one id, as some do, is
-// taken at its word each time.
+// again reports whether c was carried out before, and another one since. A client
+// that sends all of its row commands with one id, as some do, is taken at its word
+// each time it says something else than the time before.
 func (m *rowMemory) again(c rowCommand) bool {
-	m.done = slices.DeleteFunc(m.done, func(o rowCommand) bool { return c.at.Sub(o.at).Abs() >= deliveryMemory })
-	return c.id != m.last && slices.ContainsFunc(m.done, func(o rowCommand) bool { return o.id == c.id && o.body == c.body })
+	*m = slices.DeleteFunc(*m, func(o rowCommand) bool { return c.at.Sub(o.at).Abs() >= rowsRemembered })
+	for i, o := range slices.Backward(*m) {
+		if o.id == c.id {
+			return o.body == c.body && i < len(*m)-1
+		}
+	}
+	return false
 }
 
 func (m *rowMemory) note(c rowCommand) {
-	m.last, m.done = c.id, append(m.done, c)
-	m.done = m.done[max(0, len(m.done)-mostRowCommands):]
+	*m = append(*m, c)
+	*m = (*m)[max(0, len(*m)-mostRowCommands):]
 }
 
 // rowsOnce carries out a row command that came over MQTT.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -92,6 +93,84 @@ func serve(t *testing.T, o Options, b Board) (*Server, string) {
 		}
 	})
 	return s, l.Addr().String()
+}
+
+// pipes is a listener whose clients come through it.
+type pipes struct {
+	net.Listener
+	in     chan net.Conn
+	closed context.Context
+	close  context.CancelFunc
+}
+
+func (p pipes) Accept() (net.Conn, error) {
+	select {
+	case conn := <-p.in:
+		return conn, nil
+	case <-p.closed.Done():
+		return nil, net.ErrClosed
+	}
+}
+func (p pipes) Close() error { p.close(); return nil }
+
+// Clients that send heartbeats and never log in are put out after a while, so
+// that there is room for one that does; that one stays.
+func TestStrangersDoNotStay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := New(Options{Password: "geheim", Connections: 2, Log: slog.New(slog.DiscardHandler)}, &board{})
+		ctx, cancel := context.WithCancel(t.Context())
+		l := pipes{in: make(chan net.Conn)}
+		l.closed, l.close = context.WithCancel(t.Context())
+		var wait sync.WaitGroup
+		wait.Go(func() { _ = s.Serve(ctx, l) })
+		// connect gives a connection that sends a heartbeat every 5 s until it is closed.
+		connect := func() (conn net.Conn, gone chan struct{}) {
+			conn, far := net.Pipe()
+			l.in <- far
+			gone = make(chan struct{})
+			wait.Go(func() { _, _ = io.Copy(io.Discard, conn) })
+			wait.Go(func() {
+				defer close(gone)
+				for {
+					if _, err := conn.Write(frame{kind: kindHeartbeat}.bytes()); err != nil {
+						return
+					}
+					time.Sleep(5 * time.Second)
+				}
+			})
+			return conn, gone
+		}
+		_, gone1 := connect()
+		_, gone2 := connect()
+		time.Sleep(14 * time.Second)
+		for _, gone := range []chan struct{}{gone1, gone2} {
+			select {
+			case <-gone:
+				t.Error("a client was put out at once")
+			default:
+			}
+		}
+		time.Sleep(10 * time.Second)
+		for _, gone := range []chan struct{}{gone1, gone2} {
+			select {
+			case <-gone:
+			default:
+				t.Error("a client that never logs in stays")
+			}
+		}
+		friend, gone := connect()
+		synctest.Wait()
+		s.each(func(c *client) { c.login.done.Store(true) })
+		time.Sleep(10 * time.Minute)
+		select {
+		case <-gone:
+			t.Error("a client that has logged in was put out")
+		default:
+		}
+		friend.Close()
+		cancel()
+		wait.Wait()
+	})
 }
 
 // parking is a client of the protocol, written from the fact sheet.
@@ -186,6 +265,7 @@ func TestCommands(t *testing.T) {
 		{`{"cmd":"reg_offline_check","sucmd":"cancel"}`, 200, `{"response":"ok"}`, ""},
 		{`{"cmd":"response_online"}`, 200, `{}`, ""},
 		{`{"cmd":"white_list_operator","operator_type":"update_or_add","dldb_rec":{"plate":"川B5","enable":1}}`, 200, `{"state":"succeed"}`, "rows update_or_add [{Plate:川B5 Enable:1 EnableTime: OverdueTime: CreateTime: NeedAlarm:0 TimeSegEnable:0 SegTimeStart: SegTimeEnd: VehicleCode: VehicleComment: CustomerID:0"},
+		{`{"cmd":"white_list_operator","operator_type":"update_or_add","dldb_rec":{"plate":"鲁A12345","enable":1}}`, 200, `{"state":"succeed"}`, "rows update_or_add [{Plate:鲁A12345 "},
 		{`{"cmd":"white_list_operator","operator_type":"delete","plate":"川B5"}`, 200, `{"state":"succeed"}`, "rows delete [] [川B5]"},
 		{`{"cmd":"white_list_operator","operator_type":"delete"}`, 400, `{}`, ""},
 		{`{"cmd":"set_time","timestring":"2026-11-23 08:00:00"}`, 200, `{}`, "time 2026-11-23 08:00:00"},

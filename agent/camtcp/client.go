@@ -47,8 +47,13 @@ func (c *client) serve(ctx context.Context) {
 	})
 	defer cancel()
 	in := bufio.NewReader(c.conn)
+	login := time.Now().Add(loginWait)
 	for {
-		if err := c.conn.SetReadDeadline(time.Now().Add(c.patience())); err != nil {
+		until := time.Now().Add(c.patience())
+		if c.stranger() && until.After(login) {
+			until = login // whatever it sends: strangers must not hold all the places
+		}
+		if err := c.conn.SetReadDeadline(until); err != nil {
 			return
 		}
 		f, err := readFrame(in)
@@ -132,9 +137,12 @@ func (c *client) send(seq byte, m any, pictures ...[]byte) error {
 	return nil
 }
 
+// stranger reports whether the client still has to log in.
+func (c *client) stranger() bool { return c.s.o.Password != "" && !c.login.done.Load() }
+
 // tell sends what was not asked for; only to who may see it.
 func (c *client) tell(m any, pictures ...[]byte) {
-	if c.s.o.Password != "" && !c.login.done.Load() {
+	if c.stranger() {
 		return
 	}
 	if err := c.send(0, m, pictures...); err != nil {
@@ -153,7 +161,7 @@ func (c *client) answer(ctx context.Context, f frame) bool {
 		switch {
 		case !known:
 			err = errcode.New(errcode.URLNotExist, "There is no command "+r.Cmd+"!")
-		case c.s.o.Password != "" && !c.login.done.Load() && !do.open:
+		case c.stranger() && !do.open:
 			err = errcode.New(errcode.LoginFailed, "Send start_login and login_authentication first!")
 		case do.allow != "" && !c.s.allow[do.allow]:
 			err = errcode.New(errcode.NotSupported, "Clients may not do that on this board; see /port8131/allow!")

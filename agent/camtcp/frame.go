@@ -96,9 +96,9 @@ type request struct {
 	In   json.RawMessage // its body; {} where there is none
 }
 
-// parseRequest reads a command, in GBK or UTF-8.
+// parseRequest reads a command, in GBK, or UTF-8 where it can be told.
 func parseRequest(data []byte) (request, error) {
-	body := []byte(wire.Text(data))
+	body := []byte(wire.GBKText(data))
 	var raw struct {
 		Cmd  string          `json:"cmd"`
 		ID   json.RawMessage `json:"id"`

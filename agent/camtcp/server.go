@@ -4,8 +4,8 @@
 //
 // A client that speaks nonsense, is silent for a minute or does not read what
 // it is sent is disconnected. What clients may do is bounded by Options.Allow;
-// each request acts once. With a password a client has to log in first, by the
-// vendor's challenge and HMAC-SHA1.
+// each request acts once. With a password a client has to log in first, within 15
+// seconds, by the vendor's challenge and HMAC-SHA1.
 //
 // Not protected: nothing is encrypted. The login keeps the password from being
 // read, but whoever is on the way can take over a connection that has logged
@@ -64,8 +64,9 @@ type Options struct {
 
 // Times of a connection.
 const (
-	silence   = time.Minute     // after which a client is gone
-	beat      = 5 * time.Second // between two of our heartbeats
+	silence   = time.Minute      // after which a client is gone
+	loginWait = 15 * time.Second // from the connection on, in which a client must have logged in
+	beat      = 5 * time.Second  // between two of our heartbeats
 	writeWait = 10 * time.Second
 	waiting   = 64 // frames that wait for a client that reads slowly
 )

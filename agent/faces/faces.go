@@ -48,6 +48,8 @@ type Library struct {
 	db  *store.DB
 	log *slog.Logger
 
+	writing sync.Mutex // held from the database's transaction until mu's fields agree with it
+
 	mu       sync.RWMutex
 	people   []Person  // in no order
 	features []float32 // Size of each, in the order of people
@@ -69,8 +71,10 @@ func Open(db *store.DB, log *slog.Logger) (*Library, error) {
 	return l, l.Reload()
 }
 
-// Reload reads the library anew.
+// Reload reads the library anew. It must not be called within a transaction.
 func (l *Library) Reload() error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	var people []Person
 	var features []float32
 	damaged := 0
@@ -145,6 +149,8 @@ func (l *Library) Add(name string, feature []float32, at time.Time) error {
 	case check(feature) != nil:
 		return errcode.New(errcode.FaceFeatureFailed, check(feature).Error())
 	}
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	err := l.db.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucket)
 		if b.Get([]byte(name)) != nil {
@@ -163,6 +169,8 @@ func (l *Library) Add(name string, feature []float32, at time.Time) error {
 
 // Remove takes a person out; 3301 for one who is not enrolled.
 func (l *Library) Remove(name string) error {
+	l.writing.Lock()
+	defer l.writing.Unlock()
 	err := l.db.Update(func(tx *bolt.Tx) error {
 		b := tx.Bucket(bucket)
 		if name == "" || b.Get([]byte(name)) == nil {

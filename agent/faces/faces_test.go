@@ -182,3 +182,38 @@ func BenchmarkMatch(b *testing.B) {
 		})
 	}
 }
+
+// Nobody is removed from the database while the memory does not have them yet:
+// else they would be put there afterwards, and known until the next start.
+func TestRemovedWhileAdded(t *testing.T) {
+	l := library(t, filepath.Join(t.TempDir(), "db"))
+	stored := func() (there bool) {
+		_ = l.db.View(func(tx *bolt.Tx) error {
+			there = tx.Bucket(bucket).Get([]byte("Li Lei")) != nil
+			return nil
+		})
+		return there
+	}
+	l.mu.RLock() // a search keeps Add from the memory
+	done := make(chan error, 2)
+	go func() { done <- l.Add("Li Lei", feature(1), time.Now()) }()
+	for deadline := time.Now().Add(10 * time.Second); !stored(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the face is not stored")
+		}
+	}
+	go func() { done <- l.Remove("Li Lei") }()
+	for range 100 {
+		if time.Sleep(2 * time.Millisecond); !stored() {
+			t.Error("the face is removed from the database before it is in memory")
+			break
+		}
+	}
+	l.mu.RUnlock()
+	if err := errors.Join(<-done, <-done); err != nil {
+		t.Fatal(err)
+	}
+	if stored() || l.Len() != 0 {
+		t.Errorf("stored: %v, %d in memory", stored(), l.Len())
+	}
+}

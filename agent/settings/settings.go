@@ -79,6 +79,10 @@ type record struct {
 var (
 	bucket    = []byte("config")
 	pushedKey = []byte("pushed")
+	// knownKey is there once this database has what there is to know of a pushed
+	// config. One that was made in the place of a damaged one lacks it until the
+	// last good config was taken into it, however often the power fails before.
+	knownKey = []byte("known")
 )
 
 // goodName is the file with the last good config.
@@ -89,7 +93,7 @@ const goodName = "config.good.json"
 func Open(db *store.DB, base configs.Config, candidate *Candidate, o Options) (*Settings, error) {
 	s := &Settings{db: db, o: o, base: base, candidate: candidate, committed: base}
 	var r record
-	found := false
+	found, known := false, false
 	err := db.Update(func(tx *bolt.Tx) error {
 		b, err := tx.CreateBucketIfNotExists(bucket)
 		if err != nil {
@@ -98,24 +102,32 @@ func Open(db *store.DB, base configs.Config, candidate *Candidate, o Options) (*
 		found, err = store.GetJSON(b, pushedKey, &r)
 		if errors.Is(err, store.ErrDamaged) {
 			s.restored, found = "the record of the config was damaged", false
-			return b.Delete(pushedKey)
+			return errors.Join(b.Delete(pushedKey), b.Delete(knownKey))
 		}
-		return err
+		if err != nil {
+			return err
+		}
+		if known = b.Get(knownKey) != nil; found && !known {
+			return setKnown(tx)
+		}
+		return nil
 	})
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the config: %w", err)
-	}
-	if !found && o.Quarantined != "" {
-		s.restored = "the state database was damaged and set aside"
 	}
 	switch {
 	case found:
 		s.take(r)
 		s.keepGood()
-	case s.restored != "":
-		s.restore()
-	default:
+	case known:
 		s.dropGood()
+	default:
+		if o.Quarantined != "" {
+			s.restored = "the state database was damaged and set aside"
+		} else if s.restored == "" {
+			s.restored = "the state database is new"
+		}
+		s.restore()
 	}
 	return s, nil
 }
@@ -217,7 +229,8 @@ func (s *Settings) keepGood() {
 	}
 }
 
-// dropGood removes a file that the database, which is sound, knows nothing of.
+// dropGood removes a file that the database, which knows of every config that
+// was pushed, knows nothing of.
 func (s *Settings) dropGood() {
 	if err := os.Remove(s.goodPath()); err != nil && !errors.Is(err, os.ErrNotExist) {
 		s.o.Log.Warn("an old config file could not be removed", "err", err)
@@ -226,10 +239,17 @@ func (s *Settings) dropGood() {
 
 // restore takes the last good config from its file into the database.
 func (s *Settings) restore() {
-	r, err := s.readGood()
+	text, err := os.ReadFile(s.goodPath())
 	if errors.Is(err, os.ErrNotExist) {
 		s.restored = "" // nothing was ever pushed: the board's own file is in force
+		s.note(setKnown)
 		return
+	}
+	var r record
+	if err == nil {
+		if r, err = parseGood(text, s.o.SN, s.o.Sign.Public().(ed25519.PublicKey)); err != nil {
+			s.note(setKnown) // it will never be of use
+		}
 	}
 	if err != nil {
 		s.o.Log.Error("the last good config cannot be used; the board's own file is in force", "err", err)
@@ -237,21 +257,23 @@ func (s *Settings) restore() {
 		return
 	}
 	if !s.take(r) {
-		return
+		return // another version may be able to
 	}
 	s.restored += "; the last good config is in force, that of " + r.ChangeID
-	if err := s.db.Update(func(tx *bolt.Tx) error { return store.PutJSON(tx.Bucket(bucket), pushedKey, s.pushed) }); err != nil {
-		s.o.Log.Error("the last good config could not be taken into the database", "err", err)
+	s.note(func(tx *bolt.Tx) error {
+		return errors.Join(store.PutJSON(tx.Bucket(bucket), pushedKey, s.pushed), setKnown(tx))
+	})
+}
+
+// note writes down how restore has ended; if it cannot, the next start does
+// all of it again.
+func (s *Settings) note(f func(*bolt.Tx) error) {
+	if err := s.db.Update(f); err != nil {
+		s.o.Log.Error("what became of the last good config could not be written down", "err", err)
 	}
 }
 
-func (s *Settings) readGood() (r record, err error) {
-	text, err := os.ReadFile(s.goodPath())
-	if err != nil {
-		return r, err
-	}
-	return parseGood(text, s.o.SN, s.o.Sign.Public().(ed25519.PublicKey))
-}
+func setKnown(tx *bolt.Tx) error { return tx.Bucket(bucket).Put(knownKey, []byte{1}) }
 
 // parseGood reads the file's text and checks that this board has signed it.
 func parseGood(text []byte, sn string, key ed25519.PublicKey) (r record, err error) {

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	bolt "go.etcd.io/bbolt"
 	"go.uber.org/goleak"
 
 	"gatehouse/configs"
@@ -388,6 +389,90 @@ func TestLastGoodConfig(t *testing.T) {
 				t.Errorf("at the next start: %s, %s", got, b.settings.Restored())
 			}
 		})
+	}
+}
+
+// The last good config outlives a restore that did not come to its end: another
+// command has set the damaged database aside, the power failed before the
+// restore was committed, or the file could not be read at that start.
+func TestTheRestoreIsInterrupted(t *testing.T) {
+	for name, interrupt := range map[string]func(t *testing.T, path string){
+		"set aside by another command": func(t *testing.T, path string) {
+			if err := os.WriteFile(path, []byte("no database"), 0o600); err != nil {
+				t.Fatal(err)
+			}
+		},
+		"an empty bucket": func(t *testing.T, path string) {
+			update(t, path, func(tx *bolt.Tx) error {
+				if err := tx.DeleteBucket(bucket); err != nil {
+					return err
+				}
+				_, err := tx.CreateBucket(bucket)
+				return err
+			})
+		},
+		"a damaged record": func(t *testing.T, path string) {
+			update(t, path, func(tx *bolt.Tx) error { return tx.Bucket(bucket).Put(pushedKey, []byte("torn")) })
+			good := filepath.Join(filepath.Dir(path), goodName)
+			if err := errors.Join(os.Rename(good, good+".away"), os.Mkdir(good, 0o700)); err != nil {
+				t.Fatal(err)
+			}
+			open(t, filepath.Dir(path), base(), nil).close() // the damaged record goes, and the file cannot be read now
+			if err := errors.Join(os.Remove(good), os.Rename(good+".away", good)); err != nil {
+				t.Fatal(err)
+			}
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			b := open(t, dir, base(), nil)
+			b.must("stage", "c1", `{"mode":"merge","config":{"device":{"name":"pushed"}}}`)
+			b.must("apply", "c1", "")
+			b.until("c1", state("used"))
+			b.close()
+			path := filepath.Join(dir, "state.db")
+			interrupt(t, path)
+			openDB(t, path).Close() // sets a damaged one aside
+			for range 2 {
+				b = open(t, dir, base(), nil)
+				if got := b.settings.Committed().Device.Name; got != "pushed" || b.settings.Pushed() != "c1" {
+					t.Errorf("in force is %s of %q (%s)", got, b.settings.Pushed(), b.settings.Restored())
+				}
+				b.close()
+			}
+		})
+	}
+}
+
+// A file of which a sound database knows nothing is not restored for ever.
+func TestAStrangeFileGoes(t *testing.T) {
+	dir := t.TempDir()
+	open(t, dir, base(), nil).close()
+	path := filepath.Join(dir, goodName)
+	if err := os.WriteFile(path, []byte("{}"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, dir, base(), nil)
+	defer b.close()
+	if _, err := os.Stat(path); !errors.Is(err, os.ErrNotExist) || b.settings.Restored() != "" {
+		t.Errorf("%v, %s", err, b.settings.Restored())
+	}
+}
+
+func openDB(t *testing.T, path string) *store.DB {
+	t.Helper()
+	db, err := store.Open(path, store.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
+}
+
+func update(t *testing.T, path string, f func(*bolt.Tx) error) {
+	t.Helper()
+	db := openDB(t, path)
+	if err := errors.Join(db.Update(f), db.Close()); err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -34,8 +34,7 @@ type series struct {
 	boot    string
 	account int64
 	chunks  map[uint64]*chunk // sequence / chunkSize → chunk with something waiting
-	first   uint64            // no chunk below this one
-	last    uint64            // no chunk above this one
+	order   []uint64          // the numbers of the chunks, in order: what lies between two is never counted through
 	waiting int
 
 	// Gaps nobody has seen yet, by their two ends: they can still grow.
@@ -86,10 +85,8 @@ func (x *index) set(s *series, seq uint64, v slot) {
 	if c == nil {
 		c = &chunk{}
 		s.chunks[n] = c
-		if len(s.chunks) == 1 {
-			s.first, s.last = n, n
-		}
-		s.first, s.last = min(s.first, n), max(s.last, n)
+		i, _ := slices.BinarySearch(s.order, n)
+		s.order = slices.Insert(s.order, i, n)
 	}
 	c.slots[seq%chunkSize] = v
 	c.waiting++
@@ -112,9 +109,8 @@ func (x *index) remove(s *series, seq uint64) {
 		return
 	}
 	delete(s.chunks, n)
-	for len(s.chunks) > 0 && s.chunks[s.first] == nil {
-		s.first++
-	}
+	i, _ := slices.BinarySearch(s.order, n)
+	s.order = slices.Delete(s.order, i, i+1)
 }
 
 func (x *index) get(k key) *slot {
@@ -128,19 +124,14 @@ func (x *index) get(k key) *slot {
 
 // next gives the first waiting event at or after a sequence; nil: none.
 func (s *series) next(seq uint64) (uint64, *slot) {
-	if len(s.chunks) == 0 {
-		return 0, nil
-	}
-	seq = max(seq, s.first*chunkSize)
-	for n := seq / chunkSize; n <= s.last; n++ {
-		if c := s.chunks[n]; c != nil {
-			for i := seq % chunkSize; i < chunkSize; i++ {
-				if c.slots[i].size > 0 {
-					return n*chunkSize + i, &c.slots[i]
-				}
+	at, _ := slices.BinarySearch(s.order, seq/chunkSize)
+	for _, n := range s.order[at:] {
+		c := s.chunks[n]
+		for i := max(seq, n*chunkSize) % chunkSize; i < chunkSize; i++ {
+			if c.slots[i].size > 0 {
+				return n*chunkSize + i, &c.slots[i]
 			}
 		}
-		seq = 0
 	}
 	return 0, nil
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -560,6 +561,81 @@ func TestDamageBecomesAGap(t *testing.T) {
 	}
 	if events, _, gaps := accounted(t, list, boot, 10); events != 8 || gaps != 2 {
 		t.Errorf("%d events, %d gaps", events, gaps)
+	}
+}
+
+// The next event is found at once, however far off it is.
+func TestNextIsFarOff(t *testing.T) {
+	const far = 1 << 60
+	var x index
+	s := x.add("00000001-aa", 0)
+	for _, seq := range []uint64{far, 5, far + 1, 600} {
+		x.set(s, seq, slot{size: 1})
+	}
+	var found []uint64
+	x.each(key{}, func(_ *series, seq uint64, _ *slot) bool {
+		found = append(found, seq)
+		return true
+	})
+	if want := []uint64{5, 600, far, far + 1}; !slices.Equal(found, want) {
+		t.Errorf("%v, want %v", found, want)
+	}
+	x.remove(s, 5)
+	x.remove(s, 600)
+	if seq, v := s.next(0); v == nil || seq != far {
+		t.Errorf("the next one is %d", seq)
+	}
+	x.remove(s, far)
+	x.remove(s, far+1)
+	if _, v := s.next(0); v != nil || x.waiting != 0 || len(s.order) != 0 {
+		t.Errorf("%d wait in %v", x.waiting, s.order)
+	}
+}
+
+// A bit that flips in a key's sequence keeps the order of the keys, so the
+// database's check passes: the outbox goes on, whichever bit it is.
+func TestADamagedSequence(t *testing.T) {
+	for _, bit := range []int{9, 31, 40, 55, 63} {
+		dir := t.TempDir()
+		b := open(t, dir, Options{FlushEvery: time.Microsecond})
+		for i := range 10 {
+			put(t, b, event(i))
+		}
+		boot := b.Boot()
+		err := b.db.Update(func(tx *bolt.Tx) error {
+			events := tx.Bucket(eventsBucket)
+			old := key{boot, 10}.bytes()
+			return errors.Join(events.Put(key{boot, 10 | 1<<bit}.bytes(), events.Get(old)), events.Delete(old))
+		})
+		if err := errors.Join(err, b.Close()); err != nil {
+			t.Fatal(err)
+		}
+		begin := time.Now()
+		b = open(t, dir, Options{FlushEvery: time.Microsecond})
+		put(t, b, event(10))
+		f := b.Feed(0, FeedOptions{})
+		list := take(t, f, 100)
+		f.Close()
+		events := 0
+		for _, e := range list {
+			if e.Name != wire.NameGap {
+				events++
+			} else if e.ID.Boot != boot || e.ID.Seq > maxSeq {
+				t.Errorf("bit %d: a gap at %s/%d", bit, e.ID.Boot, e.ID.Seq)
+			}
+		}
+		if events != 10 || b.Stats().Damaged != 1 {
+			t.Errorf("bit %d: %d events, %d damaged", bit, events, b.Stats().Damaged)
+		}
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("bit %d: it took %s", bit, took)
+		}
+		if _, err := b.Ack(boot, [][2]uint64{{1, 1 << 62}}, false); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Close(); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 

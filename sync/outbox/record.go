@@ -121,11 +121,17 @@ func (k key) bytes() []byte { return k.append(make([]byte, 0, len(k.boot)+9)) }
 // comes from a damaged page.
 const maxBoot = 64
 
+// maxSeq is more than any boot gets to: ten events a second for thirteen years.
+// A larger sequence comes from a damaged page too; a gap in its place would tell
+// the receiver of as many missing events.
+const maxSeq = 1 << 32
+
 func parseKey(b []byte) (key, bool) {
 	if len(b) < 10 || len(b) > maxBoot+9 || b[len(b)-9] != 0 {
 		return key{}, false
 	}
-	return key{string(b[:len(b)-9]), binary.BigEndian.Uint64(b[len(b)-8:])}, true
+	k := key{string(b[:len(b)-9]), binary.BigEndian.Uint64(b[len(b)-8:])}
+	return k, k.seq <= maxSeq
 }
 
 func keyOf(id wire.EventID) key { return key{id.Boot, id.Seq} }

@@ -460,7 +460,7 @@ func (b *Outbox) rotate() {
 	if size <= rotateAbove || left*8 > size || left > rotateAbove {
 		return
 	}
-	err := b.db.Rotate(func(old, fresh *bolt.Tx) error {
+	done, err := b.db.Rotate(func(old, fresh *bolt.Tx) error {
 		for _, name := range [][]byte{metaBucket, seriesBucket, eventsBucket} {
 			to, err := fresh.CreateBucket(name)
 			if err != nil {
@@ -475,7 +475,9 @@ func (b *Outbox) rotate() {
 		return nil
 	})
 	if err != nil {
-		b.o.Log.Error("the outbox's file could not be rotated", "err", err)
+		b.o.Log.Error("the outbox's file could not be rotated, or not as it should be", "rotated", done, "err", err)
+	}
+	if !done {
 		return
 	}
 	b.mu.Lock()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	bolt "go.etcd.io/bbolt"
@@ -103,5 +104,49 @@ func TestABucketInACircle(t *testing.T) {
 	}
 	if err := Check(path); err == nil || !strings.Contains(err.Error(), "memory") && !strings.Contains(err.Error(), "allocate") { // the latter with the race detector
 		t.Errorf("the check says %v", err)
+	}
+}
+
+// Once the new file has the database's name it is the one that is written to,
+// also where the directory cannot be opened to be synced.
+func TestRotatedWithoutItsDirectory(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	fill(t, path, 10)
+	db, err := Open(path, Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	done, err := db.Rotate(func(old, fresh *bolt.Tx) error {
+		to, err := fresh.CreateBucket(bucket)
+		err = errors.Join(err, old.Bucket(bucket).ForEach(func(k, v []byte) error { return to.Put(k, v) }))
+		return errors.Join(err, syscall.Setrlimit(syscall.RLIMIT_NOFILE, &syscall.Rlimit{Max: limit.Max})) // nothing more can be opened
+	})
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if !done || !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("rotated: %v, %v", done, err)
+	}
+	err = db.Update(func(tx *bolt.Tx) error { return Put(tx.Bucket(bucket), []byte("later"), []byte("event")) })
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if db, err = Open(path, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close()
+	err = db.View(func(tx *bolt.Tx) error {
+		v, err := Get(tx.Bucket(bucket), []byte("later"))
+		if string(v) != "event" {
+			t.Errorf("what was written later is %q", v)
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }

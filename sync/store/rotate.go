@@ -6,6 +6,8 @@ import (
 	"os"
 
 	bolt "go.etcd.io/bbolt"
+
+	"gatehouse/sync/fault"
 )
 
 // bulkStep is by how much a bulk database's file grows, in bytes.
@@ -64,31 +66,39 @@ func (d *DB) Room() (size, free int64) {
 // Rotate puts a new file, filled by fill from the old one, into the place of
 // the database's: a file that has once been large makes each later commit dear.
 // After a power cut there is either the old file or the new one, whole. Readers
-// and writers wait for it.
-func (d *DB) Rotate(fill func(old, fresh *bolt.Tx) error) error {
+// and writers wait for it. With done the new file is in use: an error then says
+// that its directory could not be synced, so that a power cut may bring back the
+// old one, or that the old one could not be closed.
+func (d *DB) Rotate(fill func(old, fresh *bolt.Tx) error) (done bool, err error) {
 	d.swap.Lock()
 	defer d.swap.Unlock()
 	temporary := d.path + ".new"
 	if err := os.Remove(temporary); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return fmt.Errorf("cannot rotate %s: %w", d.path, err)
+		return false, fmt.Errorf("cannot rotate %s: %w", d.path, err)
 	}
 	fresh, err := bolt.Open(temporary, 0o600, d.options)
 	if err != nil {
-		return fmt.Errorf("cannot rotate %s: %w", d.path, err)
+		return false, fmt.Errorf("cannot rotate %s: %w", d.path, err)
 	}
 	fresh.AllocSize = d.AllocSize
 	err = d.DB.View(func(from *bolt.Tx) error {
 		return fresh.Update(func(to *bolt.Tx) error { return fill(from, to) })
 	})
 	if err := errors.Join(err, fresh.Sync()); err != nil {
-		return errors.Join(fmt.Errorf("cannot rotate %s: %w", d.path, err), fresh.Close(), os.Remove(temporary))
+		return false, errors.Join(fmt.Errorf("cannot rotate %s: %w", d.path, err), fresh.Close(), os.Remove(temporary))
 	}
-	if err := Rename(temporary, d.path); err != nil {
-		return errors.Join(fmt.Errorf("cannot rotate %s: %w", d.path, err), fresh.Close())
+	if err := os.Rename(temporary, d.path); err != nil {
+		return false, errors.Join(fmt.Errorf("cannot rotate %s: %w", d.path, err), fresh.Close())
 	}
+	// From here on the old file has no name: what is written to it would be lost.
+	fault.Point("store.file.renamed")
+	unsynced := syncDir(d.path)
 	d.earlier.Add(d.written() + 4*d.page) // the four pages of a new file
 	d.commits.Store(1)
 	old := d.DB
 	d.DB, d.page = fresh, int64(fresh.Info().PageSize)
-	return old.Close()
+	if err := errors.Join(unsynced, old.Close()); err != nil {
+		return true, fmt.Errorf("%s is rotated: %w", d.path, err)
+	}
+	return true, nil
 }

@@ -365,7 +365,12 @@ func Rename(from, to string) error {
 		return err
 	}
 	fault.Point("store.file.renamed")
-	dir, err := os.Open(filepath.Dir(to))
+	return syncDir(to)
+}
+
+// syncDir syncs the directory that path is in.
+func syncDir(path string) error {
+	dir, err := os.Open(filepath.Dir(path))
 	if err != nil {
 		return err
 	}

@@ -233,14 +233,13 @@ func (l *List) Swap(tx *bolt.Tx, id, base string, open func() (io.ReadCloser, er
 	if b.From != "" && b.From != h.Digest {
 		return "", errBase
 	}
-	sum, ok := parseSum(b.Digest)
-	if !ok {
+	if _, ok := parseSum(b.Digest); !ok {
 		return "", errcode.New(errcode.RequestFailed, "The new set is damaged; send it again!")
 	}
 	old := h.Set
 	h.Set = b.Set
 	later, err := retire(tx, old)
-	if err := errors.Join(err, writeHead(tx, &h, sum, b.Rows), tx.Bucket(bucket).Delete(builtKey)); err != nil {
+	if err := errors.Join(err, writeHead(tx, &h, b.Digest, b.Rows), tx.Bucket(bucket).Delete(builtKey)); err != nil {
 		return "", err
 	}
 	l.untidy = later
@@ -302,7 +301,7 @@ func (l *List) edit(tx *bolt.Tx, h *head, list []edit, groups []wire.WhitelistGr
 		return nil, err
 	}
 	build := newBuilderFrom(append([]group(nil), from.groups...))
-	build.rows, build.sum = from.rows, from.sum
+	build.rows, build.sum, build.doubted = from.rows, from.sum, from.doubted
 	for _, e := range list {
 		old, err := store.Get(rows, []byte(e.plate))
 		if err == nil && old != nil { // a damaged row was not counted
@@ -338,7 +337,11 @@ func (l *List) edit(tx *bolt.Tx, h *head, list []edit, groups []wire.WhitelistGr
 	if err != nil {
 		return nil, err
 	}
-	if err := writeHead(tx, h, next.sum, next.rows); err != nil {
+	digest := next.sum.String()
+	if next.doubted {
+		digest = "" // so that it is doubted after a restart too
+	}
+	if err := writeHead(tx, h, digest, next.rows); err != nil {
 		return nil, err
 	}
 	next.version = h.Version

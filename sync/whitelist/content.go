@@ -58,18 +58,20 @@ type reader struct {
 	v     visitor
 	mode  string
 	gone  bool // plates or groups are removed
-	rows  int
+	given map[string]bool
+
+	rows, removed, groups, removedGroups int
 }
 
 // read walks through a content of the form
 //
 //	{"mode": "replace"|"delta", "groups": […], "rows": […], "remove": […], "remove_groups": […]}
 //
-// in any order, and gives its mode. Errors are 1101, 1103 with the JSON pointer
+// in any order, each once, and gives its mode. Errors are 1101, 1103 with the JSON pointer
 // of what is wrong, or what the visitor returned.
 func read(r io.Reader, v visitor) (mode string, err error) {
 	meter := &metered{r: bufio.NewReaderSize(r, 32<<10)}
-	c := &reader{dec: json.NewDecoder(meter), meter: meter, v: v}
+	c := &reader{dec: json.NewDecoder(meter), meter: meter, v: v, given: map[string]bool{}}
 	if err := c.object(); err != nil {
 		return c.mode, err
 	}
@@ -98,7 +100,11 @@ func (c *reader) object() error {
 		if key == json.Delim('}') {
 			return nil
 		}
-		switch key {
+		name, _ := key.(string)
+		if c.given[name] {
+			return errcode.Param("/"+name, "is given twice")
+		}
+		switch name {
 		case "mode":
 			err = c.value("/mode", &c.mode)
 		case "rows":
@@ -110,11 +116,12 @@ func (c *reader) object() error {
 		case "remove_groups":
 			err = c.array("/remove_groups", c.removeGroup)
 		default:
-			err = errcode.Param(fmt.Sprintf("/%.64v", key), "is not known; a whitelist has mode, rows, remove, groups and remove_groups")
+			err = errcode.Param(fmt.Sprintf("/%.64s", name), "is not known; a whitelist has mode, rows, remove, groups and remove_groups")
 		}
 		if err != nil {
 			return err
 		}
+		c.given[name] = true
 	}
 }
 
@@ -187,6 +194,14 @@ func (c *reader) failure(pointer string, err error) error {
 	return fmt.Errorf("cannot read the content: %w", err)
 }
 
+// count counts an element of a section that may have so many.
+func count(n *int, most int, pointer string) error {
+	if *n++; *n > most {
+		return errcode.Param(pointer, fmt.Sprintf("must be at most %d", most))
+	}
+	return nil
+}
+
 // below puts an element's pointer before a 1103's parameter.
 func below(pointer string, err error) error {
 	var e *errcode.Error
@@ -201,11 +216,11 @@ func (c *reader) row(pointer string, i int) error {
 	if err := c.value(pointer, &r); err != nil {
 		return err
 	}
-	if c.rows++; c.rows > MaxRows {
-		return errcode.Param("/rows", fmt.Sprintf("must be at most %d", MaxRows))
+	if err := count(&c.rows, MaxRows, "/rows"); err != nil {
+		return err
 	}
 	r.Plate = Normalize(r.Plate)
-	if _, err := check(&r, time.UTC); err != nil {
+	if err := checkNew(&r, time.UTC); err != nil {
 		return below(pointer, err)
 	}
 	if c.v.row == nil {
@@ -220,6 +235,9 @@ func (c *reader) remove(pointer string, _ int) error {
 		return err
 	}
 	c.gone = true
+	if err := count(&c.removed, MaxRows, "/remove"); err != nil {
+		return err
+	}
 	plate = Normalize(plate)
 	if plate == "" || len(plate) > maxPlate {
 		return errcode.Param(pointer, fmt.Sprintf("must be 1 to %d bytes", maxPlate))
@@ -230,13 +248,13 @@ func (c *reader) remove(pointer string, _ int) error {
 	return c.v.remove(plate)
 }
 
-func (c *reader) group(pointer string, i int) error {
+func (c *reader) group(pointer string, _ int) error {
 	var g wire.WhitelistGroup
 	if err := c.value(pointer, &g); err != nil {
 		return err
 	}
-	if i >= MaxGroups {
-		return errcode.Param("/groups", fmt.Sprintf("must be at most %d", MaxGroups))
+	if err := count(&c.groups, MaxGroups, "/groups"); err != nil {
+		return err
 	}
 	if _, err := checkGroup(&g, time.UTC); err != nil {
 		return below(pointer, err)
@@ -253,6 +271,12 @@ func (c *reader) removeGroup(pointer string, _ int) error {
 		return err
 	}
 	c.gone = true
+	if err := count(&c.removedGroups, MaxGroups, "/remove_groups"); err != nil {
+		return err
+	}
+	if name == "" || len(name) > maxGroup {
+		return errcode.Param(pointer, fmt.Sprintf("must be 1 to %d bytes", maxGroup))
+	}
 	if c.v.removeGroup == nil {
 		return nil
 	}

@@ -33,7 +33,7 @@ func (l *List) Operate(w wire.WhitelistOperator) (*Selection, error) {
 	s := sorter{limit: math.MaxInt} // a command is small
 	for _, r := range w.Records {
 		r.Plate = Normalize(r.Plate)
-		if _, err := check(&r, l.zone); err != nil {
+		if err := checkNew(&r, l.zone); err != nil {
 			return nil, err
 		}
 		value, err := json.Marshal(r)

@@ -64,11 +64,32 @@ func check(r *wire.WhitelistRecord, zone *time.Location) (rule, error) {
 	if u.end, err = clock(r.SegTimeEnd); err != nil {
 		return rule{}, errcode.Param("seg_time_end", "must look like 18:00:00")
 	}
-	if u.daily = r.TimeSegEnable == 1 && u.start != u.end; !u.daily {
+	if u.daily = r.TimeSegEnable == 1; !u.daily {
 		u.start, u.end = 0, 0
 	}
 	u.weekly, err = packWeekly(r.Weekly)
 	return u, err
+}
+
+// checkNew is check for a row that somebody sends: its daily segment needs both
+// times, and two of them. The vendor says nothing of a segment without; a row
+// that was stored with one, before they were refused, holds for one second of
+// the day.
+func checkNew(r *wire.WhitelistRecord, zone *time.Location) error {
+	u, err := check(r, zone)
+	switch {
+	case err != nil:
+		return err
+	case !u.daily:
+		return nil
+	case r.SegTimeStart == "":
+		return errcode.Param("seg_time_start", "is missing, with time_seg_enable 1")
+	case r.SegTimeEnd == "":
+		return errcode.Param("seg_time_end", "is missing, with time_seg_enable 1")
+	case u.start == u.end:
+		return errcode.Param("seg_time_end", "must not be seg_time_start, with time_seg_enable 1")
+	}
+	return nil
 }
 
 // checkGroup reads a group's times. Errors are 1103 naming the field.
@@ -107,12 +128,17 @@ func span(from, until string, zone *time.Location) (u rule, err error) {
 	return u, nil
 }
 
-// moment reads a local time; an empty one is 0.
+// moment reads a local time; only an empty one is 0. What PHP makes of no time,
+// "1970-01-01 08:00:00" in China, is a second later: it is a time long ago, and
+// not an open end.
 func moment(s string, zone *time.Location) (int64, error) {
 	if s == "" {
 		return 0, nil
 	}
 	t, err := time.ParseInLocation(time.DateTime, s, zone)
+	if t.Unix() == 0 {
+		return 1, err
+	}
 	return t.Unix(), err
 }
 
@@ -136,6 +162,9 @@ func packWeekly(list []wire.WeekWindow) (string, error) {
 	}
 	packed := make([]byte, 0, len(list)*windowSize)
 	for i, w := range list {
+		if len(w.Days) > 7 {
+			return "", errcode.Param(fmt.Sprintf("weekly/%d/days", i), "must be at most 7")
+		}
 		var days byte
 		for _, d := range w.Days {
 			if d < 1 || d > 7 {
@@ -181,7 +210,7 @@ func (u *rule) holds(at time.Time) bool {
 }
 
 func within(now, start, end int32) bool {
-	if start < end {
+	if start <= end {
 		return start <= now && now <= end
 	}
 	return now >= start || now <= end

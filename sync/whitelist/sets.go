@@ -30,7 +30,7 @@ type head struct {
 	Set     uint64 `json:"set"`     // 0: none yet
 	Next    uint64 `json:"next"`    // the last set's number that was given
 	Version uint64 `json:"version"` // counts transactions that changed rows
-	Digest  string `json:"digest"`
+	Digest  string `json:"digest"`  // of the set; "": it is not whole
 	Rows    int    `json:"rows"`
 }
 
@@ -95,9 +95,9 @@ func readHead(tx *bolt.Tx) (h head, err error) {
 }
 
 // writeHead puts h in force; the version counts on.
-func writeHead(tx *bolt.Tx, h *head, sum Sum, rows int) error {
+func writeHead(tx *bolt.Tx, h *head, digest string, rows int) error {
 	h.Version++
-	h.Digest, h.Rows = sum.String(), rows
+	h.Digest, h.Rows = digest, rows
 	return store.PutJSON(tx.Bucket(bucket), headKey, *h)
 }
 
@@ -295,7 +295,7 @@ func (l *List) Clear(tx *bolt.Tx) error {
 		return err
 	}
 	h.Set = 0
-	return writeHead(tx, &h, Sum{}, 0)
+	return writeHead(tx, &h, Sum{}.String(), 0)
 }
 
 // version is that of the snapshot in force.

@@ -21,12 +21,13 @@ type snapshot struct {
 	sum     Sum
 	shards  [shardCount]*shard
 	groups  []group // by number; 0 is no group
+	doubted bool    // it is not the set that was put in force, see builder
 }
 
 const shardCount = 256
 
 // group is what holds for the rows that name it. One that is named and not
-// described (yet, or any more) restricts nothing.
+// described (yet, or any more) restricts nothing, unless the set is doubted.
 type group struct {
 	name    string
 	known   bool
@@ -149,6 +150,9 @@ type builder struct {
 	names  map[string]uint16
 	rows   int
 	sum    Sum
+	// doubted is a set that is not whole: a group that nothing describes may be
+	// one whose description is lost, so no row of it passes.
+	doubted bool
 }
 
 func newBuilder() *builder { return newBuilderFrom([]group{{}}) }
@@ -172,7 +176,7 @@ func (b *builder) number(name string) (uint16, error) {
 			return 0, errcode.Param("group", fmt.Sprintf("is one of more than %d", MaxGroups))
 		}
 		n = uint16(len(b.groups))
-		b.groups, b.names[name] = append(b.groups, group{name: name}), n
+		b.groups, b.names[name] = append(b.groups, b.undescribed(name)), n
 	}
 	return n, nil
 }
@@ -193,20 +197,24 @@ func (b *builder) setGroup(g wire.WhitelistGroup, value []byte, zone *time.Locat
 	return nil
 }
 
-// closeGroup has no row of a group pass: its description is lost.
-func (b *builder) closeGroup(name string) error {
-	n, err := b.number(name)
-	if err == nil {
-		b.groups[n] = group{name: name, known: true}
+// undescribed is a group of which there is only the name.
+func (b *builder) undescribed(name string) group { return group{name: name, known: b.doubted} }
+
+// doubt has no row pass whose group nothing describes.
+func (b *builder) doubt() {
+	b.doubted = true
+	for i := 1; i < len(b.groups); i++ {
+		if !b.groups[i].known {
+			b.groups[i] = b.undescribed(b.groups[i].name)
+		}
 	}
-	return err
 }
 
 // dropGroup forgets a group's description.
 func (b *builder) dropGroup(name string) {
 	if n, ok := b.names[name]; ok && b.groups[n].known {
 		b.sum = b.sum.minus(b.groups[n].sum)
-		b.groups[n] = group{name: name}
+		b.groups[n] = b.undescribed(name)
 	}
 }
 
@@ -242,7 +250,7 @@ func flags(r *wire.WhitelistRecord) (f uint8) {
 
 // snapshot ends the building.
 func (b *builder) snapshot(version uint64) *snapshot {
-	s := &snapshot{version: version, rows: b.rows, sum: b.sum, groups: b.groups}
+	s := &snapshot{version: version, rows: b.rows, sum: b.sum, groups: b.groups, doubted: b.doubted}
 	for i := range b.shards {
 		s.shards[i] = b.shards[i].shard()
 	}
@@ -351,7 +359,7 @@ func (s *snapshot) apply(edits []edit, b *builder, zone *time.Location) (*snapsh
 			return nil, err
 		}
 	}
-	next := &snapshot{rows: b.rows, sum: b.sum, groups: b.groups, shards: s.shards}
+	next := &snapshot{rows: b.rows, sum: b.sum, groups: b.groups, doubted: b.doubted, shards: s.shards}
 	for i, plates := range touched {
 		if plates != nil {
 			next.shards[i] = b.shards[i].shard()

@@ -10,6 +10,8 @@
 //
 // When in doubt a plate is not listed: a row that is damaged on disk is left
 // out and reported, a time that cannot be read is refused when the row comes.
+// Where anything of a set is damaged or missing, rows whose group nothing
+// describes do not pass, until a full set comes.
 //
 // Not protected here: who may send sets and rows (package signed, the broker).
 package whitelist
@@ -114,7 +116,7 @@ func (l *List) Reload() error {
 			damaged++
 		}
 		build := newBuilder()
-		each := func(b *bolt.Bucket, f func(value []byte) error, lost func(key string) error) error {
+		each := func(b *bolt.Bucket, f func(value []byte) error) error {
 			if b == nil {
 				return nil
 			}
@@ -125,7 +127,6 @@ func (l *List) Reload() error {
 				if err != nil {
 					l.log.Error("a whitelist row or group is damaged and does not count", "key", string(k), "err", err)
 					damaged++
-					return lost(string(k))
 				}
 				return nil
 			})
@@ -136,19 +137,22 @@ func (l *List) Reload() error {
 				return err
 			}
 			return build.setGroup(g, v, l.zone)
-		}, build.closeGroup) // what restricted its rows is not known: none of them passes
+		})
 		err2 := each(rowsOf(tx, head.Set), func(v []byte) error {
 			var r wire.WhitelistRecord
 			if err := json.Unmarshal(v, &r); err != nil {
 				return err
 			}
 			return build.add(r, v, l.zone)
-		}, func(string) error { return nil })
-		s = build.snapshot(head.Version)
-		if head.Set != 0 && damaged == 0 && s.sum.String() != head.Digest {
-			l.log.Error("rows of the whitelist are missing: it is not the set that was put in force", "digest", s.sum.String(), "wanted", head.Digest)
+		})
+		if head.Set != 0 && damaged == 0 && build.sum.String() != head.Digest {
+			l.log.Error("the whitelist is not the set that was put in force: something is missing", "digest", build.sum.String(), "wanted", head.Digest)
 			damaged++
 		}
+		if damaged > 0 {
+			build.doubt()
+		}
+		s = build.snapshot(head.Version)
 		if err1 != nil {
 			return err1
 		}

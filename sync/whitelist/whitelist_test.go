@@ -71,7 +71,10 @@ func TestLookup(t *testing.T) {
 		{"plate":"京B00003","enable":1,"enable_time":"2026-11-23 00:00:00","overdue_time":"2026-12-23 00:00:00"},
 		{"plate":"京B00004","enable":1,"time_seg_enable":1,"seg_time_start":"08:00:00","seg_time_end":"18:00:00"},
 		{"plate":"京B00005","enable":1,"time_seg_enable":1,"seg_time_start":"22:00:00","seg_time_end":"06:00:00"},
-		{"plate":"京B00006","enable":1,"time_seg_enable":0,"seg_time_start":"00:00:00","seg_time_end":"00:00:00"}]}`, "")
+		{"plate":"京B00006","enable":1,"time_seg_enable":0,"seg_time_start":"00:00:00","seg_time_end":"00:00:00"},
+		{"plate":"京B00007","enable":1,"overdue_time":"1970-01-01 08:00:00"},
+		{"plate":"京B00008","enable":1,"overdue_time":"1970-01-01 00:00:00"},
+		{"plate":"京B00009","enable":1,"enable_time":"1970-01-01 08:00:00"}]}`, "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -102,6 +105,9 @@ func TestLookup(t *testing.T) {
 		{"京B00005", "2026-11-24 05:00:00", Listed},
 		{"京B00005", "2026-11-24 12:00:00", OutOfTime},
 		{"京B00006", "2026-11-24 12:00:00", Listed},
+		{"京B00007", "2026-11-24 12:00:00", OutOfTime},
+		{"京B00008", "2026-11-24 12:00:00", OutOfTime},
+		{"京B00009", "2026-11-24 12:00:00", Listed},
 	} {
 		if _, got := l.Lookup(c.plate, at(c.at)); got != c.want {
 			t.Errorf("%s at %s: %v, want %v", c.plate, c.at, got, c.want)
@@ -161,18 +167,23 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	for text, want := range map[string]string{
 		`{"mode":"all"}`: "Param [/mode] must be replace or delta!",
 		`{"rows":[]}`:    "Param [/mode] must be replace or delta!",
-		`{"mode":"replace","rows":[{"plate":"A1","enable":1},{"plate":"a 1","enable":1}]}`:                                 "Param [/rows/1/plate] is that of row 0 too!",
-		`{"mode":"replace","rows":[{"plate":"","enable":1}]}`:                                                              "Param [/rows/0/plate] must be 1 to 32 bytes!",
-		`{"mode":"replace","rows":[{"plate":"A","enable":2}]}`:                                                             "Param [/rows/0/enable] must be 0 or 1!",
-		`{"mode":"replace","rows":[{"plate":"A","enable":1,"enable_time":"2026-02-30 x"}]}`:                                "Param [/rows/0/enable_time] must look like 2026-11-23 00:00:00!",
-		`{"mode":"replace","rows":[{"plate":"A1","enable":1},{"plate":"A","enable":"1"}]}`:                                 "Param [/rows/1/enable] must be of type int!",
-		`{"mode":"replace","rows":[{"plate":"A","enable":1,"weekly":[{"days":[8],"start":"08:00:00","end":"09:00:00"}]}]}`: "Param [/rows/0/weekly/0/days] must be 1 (Monday) to 7 (Sunday)!",
-		`{"mode":"replace","rows":[{"plate":"A","enable":1,"vehicle_code":"` + strings.Repeat("x", 33) + `"}]}`:            "Param [/rows/0/vehicle_code] must be at most 32 characters!",
-		`{"mode":"replace","rows":{}}`:                                                  "Param [/rows] must be an array!",
-		`{"mode":"replace","remove":["A"]}`:                                             "Param [/remove] goes with mode delta only!",
-		`{"mode":"delta","remove":[" "]}`:                                               "Param [/remove/0] must be 1 to 32 bytes!",
-		`{"mode":"replace","groups":[{"name":"a","enable":1},{"name":"a","enable":1}]}`: "Param [/groups/1/name] is that of an earlier group too!",
-		`{"mode":"replace","row":[]}`:                                                   "Param [/row] is not known; a whitelist has mode, rows, remove, groups and remove_groups!",
+		`{"mode":"replace","rows":[{"plate":"A1","enable":1},{"plate":"a 1","enable":1}]}`:                                               "Param [/rows/1/plate] is that of row 0 too!",
+		`{"mode":"replace","rows":[{"plate":"","enable":1}]}`:                                                                            "Param [/rows/0/plate] must be 1 to 32 bytes!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":2}]}`:                                                                           "Param [/rows/0/enable] must be 0 or 1!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"enable_time":"2026-02-30 x"}]}`:                                              "Param [/rows/0/enable_time] must look like 2026-11-23 00:00:00!",
+		`{"mode":"replace","rows":[{"plate":"A1","enable":1},{"plate":"A","enable":"1"}]}`:                                               "Param [/rows/1/enable] must be of type int!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"weekly":[{"days":[8],"start":"08:00:00","end":"09:00:00"}]}]}`:               "Param [/rows/0/weekly/0/days] must be 1 (Monday) to 7 (Sunday)!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"vehicle_code":"` + strings.Repeat("x", 33) + `"}]}`:                          "Param [/rows/0/vehicle_code] must be at most 32 characters!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"time_seg_enable":1}]}`:                                                       "Param [/rows/0/seg_time_start] is missing, with time_seg_enable 1!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"time_seg_enable":1,"seg_time_start":"08:00:00"}]}`:                           "Param [/rows/0/seg_time_end] is missing, with time_seg_enable 1!",
+		`{"mode":"replace","rows":[{"plate":"A","enable":1,"time_seg_enable":1,"seg_time_start":"00:00:00","seg_time_end":"00:00:00"}]}`: "Param [/rows/0/seg_time_end] must not be seg_time_start, with time_seg_enable 1!",
+		`{"mode":"replace","rows":{}}`:                                                                "Param [/rows] must be an array!",
+		`{"mode":"replace","remove":["A"]}`:                                                           "Param [/remove] goes with mode delta only!",
+		`{"mode":"delta","remove":[" "]}`:                                                             "Param [/remove/0] must be 1 to 32 bytes!",
+		`{"mode":"replace","groups":[{"name":"a","enable":1},{"name":"a","enable":1}]}`:               "Param [/groups/1/name] is that of an earlier group too!",
+		`{"mode":"replace","groups":[{"name":"a","enable":1,"weekly":[{"days":[1,2,3,4,5,6,7,1]}]}]}`: "Param [/groups/0/weekly/0/days] must be at most 7!",
+		`{"mode":"delta","remove_groups":["a",""]}`:                                                   "Param [/remove_groups/1] must be 1 to 32 bytes!",
+		`{"mode":"replace","row":[]}`:                                                                 "Param [/row] is not known; a whitelist has mode, rows, remove, groups and remove_groups!",
 		`{"mode":"replace","rows":[{"plate":"A","enable":1,"vehicle_comment":"` + strings.Repeat("x", 3*maxElement) + `"}]}`: "Param [/rows/0] is larger than 64 KiB!",
 	} {
 		if _, err := checked(opener(text), visitor{}); !hasCode(err, errcode.ParamsError) || errcode.From(err).Detail != want {
@@ -203,6 +214,78 @@ func TestOperate(t *testing.T) {
 	for i, c := range ops {
 		if _, err := l.Operate(c.op); (err == nil) != c.ok || l.Len() != c.rows {
 			t.Errorf("operation %d: %v, %d rows; want %d", i, err, l.Len(), c.rows)
+		}
+	}
+}
+
+// A row that was stored when a segment without times was still taken does not
+// hold all day, and does not keep the set from being changed.
+func TestAStoredSegmentWithoutTimes(t *testing.T) {
+	l := open(t)
+	if err := apply(l, `{"mode":"replace","rows":[{"plate":"A1","enable":1}]}`, ""); err != nil {
+		t.Fatal(err)
+	}
+	err := l.db.Update(func(tx *bolt.Tx) error {
+		h, err := readHead(tx)
+		return errors.Join(err, store.PutJSON(rowsOf(tx, h.Set), []byte("A1"), wire.WhitelistRecord{Plate: "A1", Enable: 1, TimeSegEnable: 1}))
+	})
+	if err := errors.Join(err, l.Reload()); err != nil {
+		t.Fatal(err)
+	}
+	if _, v := l.Lookup("A1", time.Date(2026, 11, 24, 12, 0, 0, 0, zone)); v != OutOfTime {
+		t.Errorf("it is %v", v)
+	}
+	op := wire.WhitelistOperator{OperatorType: "update_or_add", Records: []wire.WhitelistRecord{{Plate: "A2", Enable: 1}}}
+	if _, err := l.Operate(op); err != nil || l.Len() != 2 {
+		t.Errorf("%v, %d rows", err, l.Len())
+	}
+	op.Records[0].TimeSegEnable = 1
+	if _, err := l.Operate(op); !hasCode(err, errcode.ParamsError) {
+		t.Errorf("it is taken from a parking system: %v", err)
+	}
+}
+
+// endless gives a whitelist in which a part comes again and again, n times, and
+// how much of it was read.
+type endless struct {
+	head, part, tail string
+	n, read          int
+}
+
+func (e *endless) Read(b []byte) (int, error) {
+	for e.head == "" {
+		if e.n == 0 {
+			e.head, e.tail = e.tail, ""
+			if e.head == "" {
+				return 0, io.EOF
+			}
+			break
+		}
+		e.head, e.n = e.part, e.n-1
+	}
+	n := copy(b, e.head)
+	e.head, e.read = e.head[n:], e.read+n
+	return n, nil
+}
+
+// A content is refused as soon as it has more groups than there may be, however
+// they are given: what they are kept in must not take the board's memory.
+func TestGroupsWithoutEnd(t *testing.T) {
+	for _, c := range []struct{ head, part, tail, want string }{
+		{`{"mode":"delta","remove_groups":["a"`, `,"a"`, `]}`, "Param [/remove_groups] must be at most 1000!"},
+		{`{"mode":"delta"`, `,"remove_groups":["a"]`, `}`, "Param [/remove_groups] is given twice!"},
+		{`{"mode":"replace"`, `,"groups":[{"name":"a","enable":1}]`, `}`, "Param [/groups] is given twice!"},
+		{`{"mode":"replace"`, `,"groups":null`, `}`, "Param [/groups] is given twice!"},
+		{`{"mode":"replace","groups":[{"name":"a","enable":1}`, `,{"name":"b","enable":1}`, `]}`, "Param [/groups] must be at most 1000!"},
+		{`{"mode":"replace"`, `,"mode":"delta"`, `}`, "Param [/mode] is given twice!"},
+	} {
+		e := &endless{head: c.head, part: c.part, tail: c.tail, n: 1 << 20}
+		_, err := read(e, visitor{})
+		if !hasCode(err, errcode.ParamsError) || errcode.From(err).Detail != c.want {
+			t.Errorf("%s%s…: %v, want %s", c.head, c.part, err, c.want)
+		}
+		if e.read > 1<<20 {
+			t.Errorf("%s%s…: %d bytes were read first", c.head, c.part, e.read)
 		}
 	}
 }
@@ -258,6 +341,71 @@ func TestADamagedGroupClosesItsRows(t *testing.T) {
 	}
 	if _, v := l.Lookup("A2", time.Now()); v != Listed {
 		t.Errorf("a group that is sent again leaves its rows %v", v)
+	}
+}
+
+// A group's record that is gone, or lies under another name, restricts its rows
+// all the same: after row commands and restarts, too, until a full set comes.
+func TestALostGroupClosesItsRows(t *testing.T) {
+	const set = `{"mode":"replace","groups":[{"name":"left","enable":0}],"rows":[{"plate":"A1","enable":1,"group":"left"},{"plate":"A2","enable":1}]}`
+	for name, lose := range map[string]func(rows, groups *bolt.Bucket) error{
+		"missing": func(_, groups *bolt.Bucket) error { return groups.Delete([]byte("left")) },
+		"under a new key": func(_, groups *bolt.Bucket) error {
+			return errors.Join(groups.Put([]byte("lefu"), groups.Get([]byte("left"))), groups.Delete([]byte("left")))
+		},
+		"with its rows": func(rows, groups *bolt.Bucket) error {
+			return errors.Join(groups.Delete([]byte("left")), rows.Delete([]byte("A1")))
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := open(t)
+			if err := apply(l, set, ""); err != nil {
+				t.Fatal(err)
+			}
+			err := l.db.Update(func(tx *bolt.Tx) error {
+				h, err := readHead(tx)
+				return errors.Join(err, lose(rowsOf(tx, h.Set), groupsOf(tx, h.Set)))
+			})
+			restart := func() {
+				t.Helper()
+				var openErr error
+				if l, openErr = Open(l.db, zone, nil); errors.Join(err, openErr) != nil {
+					t.Fatal(err, openErr)
+				}
+			}
+			restart()
+			closed := func() {
+				t.Helper()
+				same(t, l)
+				for plate, want := range map[string]Verdict{"A1": Suspended, "A2": Listed} {
+					if _, v := l.Lookup(plate, time.Now()); v != want && v != NotListed {
+						t.Errorf("%s is %v, not %v", plate, v, want)
+					}
+				}
+				if l.Damaged() != 1 {
+					t.Errorf("%d damaged", l.Damaged())
+				}
+			}
+			closed()
+			op := wire.WhitelistOperator{OperatorType: "update_or_add", Records: []wire.WhitelistRecord{{Plate: "A1", Enable: 1, Group: "left"}, {Plate: "A3", Enable: 1}}}
+			for range 2 {
+				if _, err := l.Operate(op); err != nil {
+					t.Fatal(err)
+				}
+				closed()
+				restart()
+				closed()
+			}
+			if err := apply(l, strings.Replace(set, `"enable":0`, `"enable":1`, 1), ""); err != nil {
+				t.Fatal(err)
+			}
+			if restart(); l.Damaged() != 0 {
+				t.Errorf("after a full set: %d damaged", l.Damaged())
+			}
+			if _, v := l.Lookup("A1", time.Now()); v != Listed {
+				t.Errorf("after a full set A1 is %v", v)
+			}
+		})
 	}
 }
 

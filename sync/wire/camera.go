@@ -255,17 +255,57 @@ func parseVoice(body []byte, field string) (Voice, error) {
 	return v, nil
 }
 
-// Text gives b as UTF-8: as it is, or read as GBK where it is none.
+// Text gives b, a text in UTF-8 or GBK, as UTF-8. Many words of GBK are valid
+// UTF-8 too, of letters that nobody sends: 鲁 would be ³. So b is UTF-8 only where
+// that gives Chinese.
 func Text(b []byte) string {
-	b = bytes.Trim(b, "\x00")
-	if utf8.Valid(b) {
+	if b = bytes.Trim(b, "\x00"); chinese(b) {
 		return string(b)
 	}
+	return gbk(b)
+}
+
+// GBKText gives b, a text in GBK by the protocol, as UTF-8. All texts of GB2312
+// are read as GBK. UTF-8, which some clients send all the same, is known by two
+// signs: it is no GBK, or it gives Chinese while GBK would need characters
+// outside GB2312. Each UTF-8 plate has one of them, since the province's last
+// byte takes the letter behind it along: 鲁A would be 椴丄.
+func GBKText(b []byte) string {
+	if b = bytes.Trim(b, "\x00"); chinese(b) && !gb2312(b) {
+		return string(b)
+	}
+	return gbk(b)
+}
+
+// gbk reads b as GBK, or as UTF-8 where it is none.
+func gbk(b []byte) string {
 	out, err := simplifiedchinese.GBK.NewDecoder().Bytes(b)
-	if err != nil {
-		return string(bytes.ToValidUTF8(b, []byte("?")))
+	if (err != nil || bytes.ContainsRune(out, utf8.RuneError)) && utf8.Valid(b) {
+		return string(b)
 	}
 	return string(out)
+}
+
+// chinese reports whether b is UTF-8 as Chinese writes it: ASCII, the dot of
+// plates, and nothing else below the punctuation of U+2000.
+func chinese(b []byte) bool {
+	return utf8.Valid(b) && !bytes.ContainsFunc(b, func(c rune) bool { return c >= utf8.RuneSelf && c < 0x2000 && c != '·' })
+}
+
+// gb2312 reports whether b, in GBK, keeps to the part that was GB2312: both
+// bytes of a character from A1 up.
+func gb2312(b []byte) bool {
+	for len(b) > 0 {
+		switch {
+		case b[0] < utf8.RuneSelf:
+			b = b[1:]
+		case len(b) > 1 && b[0] >= 0xa1 && b[1] >= 0xa1:
+			b = b[2:]
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // CheckOffline is the body of check_offline_record.

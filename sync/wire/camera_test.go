@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/text/encoding/simplifiedchinese"
+
 	"gatehouse/sync/errcode"
 )
 
@@ -212,4 +214,68 @@ func FuzzPushReply(f *testing.F) {
 			t.Error("a stale reply moves something")
 		}
 	})
+}
+
+// Every plate is read as it was sent, in GBK and in UTF-8, and alone, with the
+// dot, and within JSON.
+func TestPlatesInBothEncodings(t *testing.T) {
+	var texts []string
+	for _, province := range "京津沪渝冀豫云辽黑湘皖鲁新苏浙赣鄂桂甘晋蒙陕吉闽贵粤青藏川宁琼黔军使民空海北南济沈兰成广" {
+		texts = append(texts, string(province))
+		for letter := 'A'; letter <= 'Z'; letter++ {
+			plate := string(province) + string(letter)
+			texts = append(texts, plate, plate+"12345", plate+"·D1234F")
+			for _, special := range "学警港澳领使挂应急临民航" {
+				texts = append(texts, plate+"1234"+string(special))
+			}
+		}
+	}
+	for _, special := range "学警港澳领使挂应急临民航" {
+		texts = append(texts, string(special))
+	}
+	texts = append(texts, "WJ鲁1234警", "使014001", "民航A1234", "A12345", "", "领")
+	for _, text := range texts {
+		for _, text := range []string{text, `{"plate":"` + text + `","vehicle_comment":"路"}`} { // 路 is C2B7, which is the dot in UTF-8
+			gbk, err := simplifiedchinese.GBK.NewEncoder().String(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := GBKText([]byte(gbk)); got != text {
+				t.Errorf("%s in GBK (% x) is read as %s", text, gbk, got)
+			}
+			if got := GBKText([]byte(text)); got != text {
+				t.Errorf("%s in UTF-8 (% x) is read as %s", text, text, got)
+			}
+		}
+	}
+}
+
+// All of GB2312 is GBK to a protocol that says GBK, whatever UTF-8 would make
+// of it; a text of either encoding that gives no sign is UTF-8 where it gives Chinese.
+func TestTextsInBothEncodings(t *testing.T) {
+	encode := simplifiedchinese.GBK.NewEncoder()
+	for _, text := range []string{"瀚村安", "路", "鲁", "豫", "朱镕基", "一路平安", "停车", "张三"} {
+		gbk, err := encode.String(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := GBKText([]byte(gbk)); got != text {
+			t.Errorf("%s in GBK is read as %s", text, got)
+		}
+		if got := Text([]byte(text)); got != text {
+			t.Errorf("%s in UTF-8 is read as %s", text, got)
+		}
+	}
+	for _, text := range []string{"鲁", "豫A12345", "您", "一路平安", "欢迎光临"} {
+		gbk, err := encode.String(text)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Text([]byte(gbk)); got != text {
+			t.Errorf("%s in GBK is spoken as %s", text, got)
+		}
+	}
+	if got := GBKText([]byte("“张三”，请进")); got != "“张三”，请进" {
+		t.Errorf("UTF-8 is read as %s", got)
+	}
 }

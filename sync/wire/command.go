@@ -72,7 +72,7 @@ type WhitelistRecord struct {
 	OverdueTime    string `json:"overdue_time,omitempty"`    // same form
 	CreateTime     string `json:"create_time,omitempty"`     // same form
 	NeedAlarm      int    `json:"need_alarm"`                // 1 black list
-	TimeSegEnable  int    `json:"time_seg_enable"`           // 1 only within the daily segment
+	TimeSegEnable  int    `json:"time_seg_enable"`           // 1 only within the daily segment, whose two times must then be given and differ
 	SegTimeStart   string `json:"seg_time_start,omitempty"`  // "HH:MM:SS"
 	SegTimeEnd     string `json:"seg_time_end,omitempty"`    // "HH:MM:SS"
 	VehicleCode    string `json:"vehicle_code,omitempty"`    // ≤ 32 characters

@@ -596,3 +596,35 @@ func FuzzAlign(f *testing.F) {
 		}
 	})
 }
+
+// The frame that made a waiting car sure is its picture where no other comes.
+func TestTheFrameThatMadeItSureIsKept(t *testing.T) {
+	r := newRoad(t, link.Lane{})
+	for range 40 {
+		r.see(plateAt("京A12345", .6, 600, 300, 120))
+	}
+	r.see(plateAt("京A12345", .95, 600, 330, 128))
+	r.empty(2 * time.Second) // take complains of a passage without a picture
+	if told := r.told(); len(told) != 4 || r.notes[3].Plate.Box.Width != 128 {
+		t.Errorf("%q", told)
+	}
+}
+
+// Another car that stops where one stood is told, though its plate cannot be
+// read at first.
+func TestAnotherCarInThePlaceOfOneThatStoodIsTold(t *testing.T) {
+	r := newRoad(t, link.Lane{})
+	for range 40 {
+		r.see(plateAt("京A12345", .96, 600, 300, 120))
+	}
+	r.empty(3 * time.Second)
+	for range 25 {
+		r.see(plateAt("", 0, 600, 300, 120))
+	}
+	r.see(plateAt("沪C98761", .7, 600, 300, 120))
+	r.see(plateAt("沪C98761", .7, 600, 300, 120))
+	r.empty(3 * time.Second)
+	if told := r.told(); len(told) != 3 || told[2] != "passage 沪C98761 0" {
+		t.Errorf("%q", told)
+	}
+}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"time"
 
 	"gatehouse/hal/camera"
@@ -11,9 +12,12 @@ import (
 // fresh is how old the frame of a live source may be that answers a trigger.
 const fresh = time.Second
 
-// votingFrames is how many frames are looked at, at the most, for a trigger
-// that may open the barrier.
-const votingFrames = 5
+// How many frames are looked at for a trigger that may open the barrier, at the
+// most, and how long they are waited for: slow cameras give two a second.
+const (
+	votingFrames = 5
+	votingTime   = 2500 * time.Millisecond
+)
 
 // trigger answers the wish to see what is there now; there always is an
 // answer, also without a plate or without a picture. It keeps to the lane: a
@@ -31,18 +35,32 @@ func (w *worker) trigger(t link.Trigger) error {
 	if old {
 		return w.result(r, nil)
 	}
-	// Where frames are looked at anyway, people are told by what those show.
-	faces := w.s.Faces && (t.By == link.TriggerSoftware || w.s.Lane.NoVideo)
-	saw, err := w.eyes.look(w.newest.picture, wanted{plates: true, faces: faces, features: faces, far: true, live: w.s.Liveness})
+	saw, err := w.eyes.look(w.newest.picture, wanted{plates: true, far: true})
 	if err != nil {
 		return err
 	}
 	saw = w.watch.inLane(saw, w.newest.picture)
-	r.Plates, r.Faces, r.StageMS, r.CaptureMonoNS = saw.Plates, saw.Faces, saw.MS, w.newest.at
+	r.Plates, r.StageMS = saw.Plates, saw.MS
 	if t.By != link.TriggerInput || w.camera.Still() || len(saw.Plates) == 0 {
-		return w.result(r, w.newest)
+		return w.answer(r, w.newest)
 	}
 	return w.vote(r)
+}
+
+// answer sends what a trigger has come to, with the people in its picture.
+func (w *worker) answer(r link.Result, s *shot) error {
+	if w.s.Faces {
+		saw, err := w.eyes.look(s.picture, wanted{faces: true, features: true, far: true, live: w.s.Liveness})
+		if err != nil {
+			return err
+		}
+		r.Faces = w.watch.inLane(saw, s.picture).Faces
+		for stage, t := range saw.MS {
+			r.StageMS[stage] = t
+		}
+	}
+	r.CaptureMonoNS = s.at
+	return w.result(r, s)
 }
 
 // vote answers an input with what several frames agree on, as a passage is
@@ -56,13 +74,15 @@ func (w *worker) vote(r link.Result) error {
 		}
 	}()
 	plates := r.Plates
+	begin := time.Now()
 	for i := 0; ; {
 		v := track.View{At: w.newest.at, Width: w.newest.picture.Cols(), Height: w.newest.picture.Rows(), Plates: plates, Shot: w.newest}
 		for _, p := range plates {
 			v.Quality = append(v.Quality, w.watch.sharp.of(w.newest.picture, p.Box))
 		}
 		told = append(told, lane.Frame(v)...)
-		if i++; i == votingFrames || !lane.Open() || w.done.Load() || w.grab(0) != nil {
+		i++
+		if i == votingFrames || !lane.Open() || !w.another(begin) {
 			break
 		}
 		saw, err := w.eyes.look(w.newest.picture, wanted{plates: true})
@@ -90,6 +110,19 @@ func (w *worker) vote(r link.Result) error {
 		}
 		r.Plates = once
 	}
-	r.CaptureMonoNS = best.at
-	return w.result(r, best)
+	return w.answer(r, best)
+}
+
+// another waits for the camera's next frame, as long as votes are waited for.
+func (w *worker) another(begin time.Time) bool {
+	for !w.done.Load() {
+		err := w.grab(0)
+		if err == nil {
+			return true
+		}
+		if !errors.Is(err, camera.ErrNoFrame) || time.Since(begin) > votingTime {
+			return false
+		}
+	}
+	return false
 }

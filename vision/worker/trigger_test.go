@@ -15,12 +15,19 @@ type reel struct {
 	camera.Camera
 	frames []gocv.Mat
 	n      int
+	slow   bool // it keeps everyone waiting before each frame
+	waited bool
 }
 
 func (f *reel) Next(m *gocv.Mat) (camera.Frame, error) {
 	if f.n == len(f.frames) {
 		return camera.Frame{}, io.EOF
 	}
+	if f.slow && !f.waited {
+		f.waited = true
+		return camera.Frame{}, camera.ErrNoFrame
+	}
+	f.waited = false
 	f.frames[f.n].CopyTo(m)
 	f.n++
 	return camera.Frame{MonoNS: int64(f.n) * 1e9 / 15}, nil
@@ -58,19 +65,21 @@ func TestTriggerVotes(t *testing.T) {
 		region []link.Fraction
 		plate  string
 		sure   bool // enough to open
+		slow   bool
 	}{
-		"frames that agree":              {link.TriggerInput, car, nil, "川A82K56", true},
-		"one frame":                      {link.TriggerInput, []gocv.Mat{car[0], empty, empty, empty, empty}, nil, "川A82K56", false},
-		"a film that ends":               {link.TriggerInput, car[:1], nil, "川A82K56", false},
-		"beside the lane":                {link.TriggerInput, car, beside, "", false},
-		"a client asks":                  {link.TriggerSoftware, car[:1], nil, "川A82K56", true},
-		"a client asks, beside the lane": {link.TriggerSoftware, car[:1], beside, "", false},
+		"a slow camera":                  {link.TriggerInput, append([]gocv.Mat{car[0]}, car...), nil, "川A82K56", true, true},
+		"frames that agree":              {link.TriggerInput, car, nil, "川A82K56", true, false},
+		"one frame":                      {link.TriggerInput, []gocv.Mat{car[0], empty, empty, empty, empty}, nil, "川A82K56", false, false},
+		"a film that ends":               {link.TriggerInput, car[:1], nil, "川A82K56", false, false},
+		"beside the lane":                {link.TriggerInput, car, beside, "", false, false},
+		"a client asks":                  {link.TriggerSoftware, car[:1], nil, "川A82K56", true, false},
+		"a client asks, beside the lane": {link.TriggerSoftware, car[:1], beside, "", false, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			var got *link.Result
 			s := settings("")
 			s.MinPlateScore, s.Lane.Region, s.Faces = .9, c.region, false
-			w := &worker{s: s, eyes: e, watch: newWatch(s, e), camera: &reel{frames: c.frames}, full: encoder{most: s.PictureBytes, quality: 85}, crop: encoder{most: s.CropBytes, quality: 90},
+			w := &worker{s: s, eyes: e, watch: newWatch(s, e), camera: &reel{frames: c.frames, slow: c.slow, waited: true}, full: encoder{most: s.PictureBytes, quality: 85}, crop: encoder{most: s.CropBytes, quality: 90},
 				send: func(m link.Message) error { got = m.Result; return nil }}
 			defer w.watch.close()
 			defer w.shots.close()

@@ -32,7 +32,7 @@ type row struct{ name, kind, means string }
 // vendorMessages are the vendor's camera protocol, in the order of
 // vendor-mqtt.md.
 var vendorMessages = []message{
-	{name: wire.NameIVSResult, direction: up, in: inPayload, of: "IVSResult", means: "A recognition: once per vehicle that passes, and for each trigger, also when no plate is found. A stored one comes later with isoffline 1. Pictures are in the message (content) or named in it (path), as the board's config says."},
+	{name: wire.NameIVSResult, direction: up, in: inPayload, of: "IVSResult", means: "A recognition: once per vehicle that passes, and for each trigger, also when no plate is found; not again where an input or the timer sees what the lane has just told (gate.same_plate). A stored one comes later with isoffline 1. Pictures are in the message (content) or named in it (path), as the board's config says."},
 	{name: wire.NameQuickResult, direction: up, in: inPayload, of: "IVSResult", means: "The early notice of a passage, without pictures, with the plateid of the final result. Off by default (lane.early_result)."},
 	{name: wire.NameGPIOIn, direction: up, in: inBody, of: "GPIOIn", means: "An input changed."},
 	{name: wire.NameSerialData, direction: up, in: inBody, of: "SerialUp", means: "Bytes that a serial port received. Not stored: told live or not at all."},
@@ -115,7 +115,7 @@ var pushMessages = []message{
 
 // tcpCommands are the commands of TCP port 8131.
 var tcpCommands = []row{
-	{"start_login, login_authentication", "", "challenge {signature}, then base64(HMAC-SHA1(key: challenge, password)); where port8131.password_file is set nothing but getsn goes without"},
+	{"start_login, login_authentication", "", "challenge {signature}, then base64(HMAC-SHA1(key: challenge, password)); where port8131.password_file is set nothing but getsn goes without, and a client that has not logged in 15 s after it connected is put out"},
 	{"getsn", "", "{value}"},
 	{"ivsresult", "{enable, format: json, image, image_type 0 full, 1 small, 2 both}", "results are told from now on, as ivs_result {id, timeString, PlateResult, fullImgSize, clipImgSize}, pictures behind a NUL"},
 	{"getivsresult", "{image}", "the newest result"},

@@ -85,7 +85,7 @@ func document(dir string) (string, error) {
 			}
 		}
 	}
-	p.WriteString("\n## TCP port 8131\n\nFrames of 'V' 'Z' kind (0 data, 1 heartbeat) sequence length (32 bits, big endian), then JSON in GBK. A request has cmd, id and its\n" +
+	p.WriteString("\n## TCP port 8131\n\nFrames of 'V' 'Z' kind (0 data, 1 heartbeat) sequence length (32 bits, big endian), then JSON in GBK (a request in UTF-8 is known by its plates). A request has cmd, id and its\n" +
 		"fields, the answer cmd, id, state_code (as code above) and error_msg. Off unless port8131.listen is set; what clients may do is port8131.allow.\n\n")
 	p.table([]string{"cmd", "fields", "what it does"}, tcpCommands)
 	p.WriteString("\n## Types\n")
