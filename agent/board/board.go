@@ -52,6 +52,7 @@ type Board struct {
 
 	periphery
 	channels
+	troubles
 
 	commands   chan inbound
 	unanswered atomic.Int32            // commands under way: their answer has not arrived at the broker
@@ -152,10 +153,7 @@ func (b *Board) openParts(c configs.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	driver, err := newBarrier(c.Barrier)
-	if err != nil {
-		return err
-	}
+	driver, lines := newBarrier(c.Barrier)
 	b.barrier = barrier.NewLocks(driver, c.Ports.KeepLocks)
 	b.gate = gate.New(b.state.Whitelist, b.state.Faces, b.barrier, gateOptions(c))
 	b.vision = supervise.New(supervise.Options{
@@ -165,7 +163,8 @@ func (b *Board) openParts(c configs.Config, o Options) (err error) {
 		return err
 	}
 	b.state.cleared = b.engine.Cleared
-	if err := b.openChannels(c, o.Dir); err != nil {
+	b.served, b.wired = b.channelParts(c, o.Dir), append(lines, b.inputParts(c.Ports)...)
+	if err := b.openEach(o, append(b.wired, b.served...)); err != nil {
 		return err
 	}
 	return b.openPeriphery(c.Ports)
@@ -178,18 +177,15 @@ func (b *Board) openChanges(o Options) (err error) {
 	return err
 }
 
-// newBarrier makes the driver that the config names.
-func newBarrier(c configs.Barrier) (barrier.Driver, error) {
+// newBarrier makes the driver that the config names, and what of it has to be opened.
+func newBarrier(c configs.Barrier) (barrier.Driver, []part) {
 	switch c.Driver {
-	case "serial":
+	case "serial": // opens its port when it switches
 		return barrier.NewRelays(barrier.NewSerial(barrier.SerialOptions{Port: c.Serial.Port, Baud: c.Serial.Baud,
 			Protocol: barrier.Protocol(c.Serial.Protocol), Address: c.Serial.Address})), nil
 	case "gpio":
-		lines, err := barrier.NewGPIO(c.GPIO.Lines, c.GPIO.ActiveLow)
-		if err != nil {
-			return nil, err
-		}
-		return barrier.NewRelays(lines), nil
+		lines := &lateLines{find: func() (barrier.Switch, error) { return barrier.NewGPIO(c.GPIO.Lines, c.GPIO.ActiveLow) }}
+		return barrier.NewRelays(lines), []part{{"barrier", lines.open, nil}}
 	}
 	return barrier.NewSoftware(time.Duration(c.CloseAfter)), nil
 }

@@ -56,6 +56,9 @@ type Status struct {
 	Outbox outbox.Stats     `json:"outbox"`
 	Vision supervise.Status `json:"vision"`
 	Ports  Periphery        `json:"ports"`
+	// Troubles are parts of the board that do not work and are tried again, each
+	// "component: reason".
+	Troubles []string `json:"troubles"`
 }
 
 // Status tells how the board does.
@@ -79,7 +82,7 @@ func (b *Board) Status() Status {
 	s.Config.Pushed, s.Config.Digest = b.settings.Pushed(), b.settings.Digest()
 	s.Faces = len(b.state.Faces.List())
 	s.Outbox, s.Vision = b.outbox.Stats(), b.vision.Status()
-	s.Ports = b.peripheryStatus()
+	s.Ports, s.Troubles = b.peripheryStatus(), b.Troubles()
 	return s
 }
 

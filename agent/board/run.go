@@ -19,6 +19,8 @@ type Options struct {
 	// Candidate is a config that is on trial and could not be put in force without a restart.
 	Candidate *settings.Candidate
 	Log       *slog.Logger
+
+	troubled []string // components that did not work before the candidate either
 }
 
 // RestartRequest is how Run ends when the agent is to start again in the same process.
@@ -45,6 +47,7 @@ func RunAgent(ctx context.Context, o Options, ready func(*Board)) error {
 			ready(b)
 		}
 		err = b.RunAndServe(ctx, o.Dir)
+		o.troubled = b.troubled()
 		b.Close()
 		var again *RestartRequest
 		if !errors.As(err, &again) || ctx.Err() != nil {
@@ -86,7 +89,7 @@ func (b *Board) Run(ctx context.Context) error {
 	sources.Go(func() { b.watchPeriphery(ctx) })
 	wait.Go(func() { b.store(storing) })
 	wait.Go(func() { b.obey(ctx) })
-	wait.Go(func() { b.runChannels(ctx) })
+	wait.Go(func() { b.runEach(ctx, b.served) })
 	wait.Go(func() { b.connect(ctx) })
 	wait.Go(func() { b.upload(ctx) })
 	wait.Go(func() { b.keepTime(ctx) })
