@@ -136,6 +136,9 @@ func openBoard(o Options, aside string) (opened *Board, err error) {
 	if b.openings, b.left, err = openOpenings(filepath.Join(o.Dir, "openings"), o.Log); err != nil {
 		return nil, err
 	}
+	if list := b.settings.Overrides(); len(list) > 0 {
+		o.Log.Warn("the pushed config overrides the board's own file", "what", list)
+	}
 	c := b.settings.Start()
 	b.current.Store(&c)
 	if err := b.openParts(c, o); err != nil {
@@ -162,7 +165,7 @@ func (b *Board) openParts(c configs.Config, o Options) (err error) {
 	if err = store.Guard(func() error { return b.openChanges(o) }); err != nil {
 		return err
 	}
-	b.state.cleared = b.engine.Cleared
+	b.state.clearing, b.state.cleared = b.settings.Clear, b.cleared
 	b.served, b.wired = b.channelParts(c, o.Dir), append(lines, b.inputParts(c.Ports)...)
 	if err := b.openEach(o, append(b.wired, b.served...)); err != nil {
 		return err

@@ -59,6 +59,9 @@ type Status struct {
 	// Troubles are parts of the board that do not work and are tried again, each
 	// "component: reason".
 	Troubles []string `json:"troubles"`
+	// Overrides are what the board's own file says and the pushed config says
+	// otherwise, each "JSON pointer (change id)".
+	Overrides []string `json:"overrides"`
 }
 
 // Status tells how the board does.
@@ -82,7 +85,7 @@ func (b *Board) Status() Status {
 	s.Config.Pushed, s.Config.Digest = b.settings.Pushed(), b.settings.Digest()
 	s.Faces = len(b.state.Faces.List())
 	s.Outbox, s.Vision = b.outbox.Stats(), b.vision.Status()
-	s.Ports, s.Troubles = b.peripheryStatus(), b.Troubles()
+	s.Ports, s.Troubles, s.Overrides = b.peripheryStatus(), b.Troubles(), b.settings.Overrides()
 	return s
 }
 
@@ -120,6 +123,7 @@ func (b *Board) Serve(ctx context.Context, dir string) error {
 		answer(w, list, err)
 	})
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { answer(w, b.ConfigStatus(), nil) })
+	mux.HandleFunc("POST /config/reset", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil, b.ResetConfig()) })
 	mux.HandleFunc("GET /changes", func(w http.ResponseWriter, _ *http.Request) {
 		list, err := b.engine.States()
 		answer(w, append([]wire.ChangeReport{}, list...), err)
@@ -147,11 +151,19 @@ func (b *Board) Serve(ctx context.Context, dir string) error {
 	b.serveFaces(mux)
 	b.serveRows(mux)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	stopped := context.AfterFunc(ctx, func() { server.Close() })
-	defer stopped()
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		last, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = server.Shutdown(last) // what asks for a restart is answered
+		server.Close()
+	})
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		stop()
 		return err
 	}
+	<-closed
 	return nil
 }
 

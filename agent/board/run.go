@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"gatehouse/agent/settings"
 	"gatehouse/configs"
@@ -98,6 +99,11 @@ func (b *Board) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case c := <-b.restart:
+		b.awaitRest(ctx)
+		select {
+		case c = <-b.restart: // meanwhile; the last request counts
+		default:
+		}
 		err = &RestartRequest{c}
 		b.awaitAnswers(ctx)
 		cancel()
@@ -106,4 +112,16 @@ func (b *Board) Run(ctx context.Context) error {
 	stored()
 	wait.Wait()
 	return err
+}
+
+// restWait is how long a restart of the agent, which would end a pulse of the
+// barrier early, waits for it to be at rest.
+const restWait = 10 * time.Second
+
+func (b *Board) awaitRest(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, restWait)
+	defer cancel()
+	for b.hold() != "" && ctx.Err() == nil {
+		time.Sleep(20 * time.Millisecond)
+	}
 }

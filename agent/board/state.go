@@ -45,8 +45,10 @@ type State struct {
 	damages   []string
 	// Quarantined is where a damaged database was set aside at the start, or "".
 	Quarantined string
-	// cleared is called after the account's things were cleared away; nil: nobody is told.
-	cleared func()
+	// clearing clears what else is the account's, in the same transaction, and
+	// cleared is called after it; nil: there is nothing else.
+	clearing func(tx *bolt.Tx) error
+	cleared  func() error
 	// rebinding is held from the question to a cloud until its answer is written down.
 	rebinding sync.Mutex
 }
@@ -420,8 +422,9 @@ func (s *State) Agree(ctx context.Context) error {
 	return s.adopt(cloud, body)
 }
 
-// Clear takes the board out of its account: credentials, whitelist, faces,
-// changes and stored answers go, in one transaction; identity and events stay.
+// Clear takes the board out of its account: credentials, whitelist, faces, the
+// pushed config but for the network's, changes and stored answers go, in one
+// transaction; identity and events stay.
 func (s *State) Clear() error {
 	if err := s.db.Update(s.clear); err != nil {
 		return fmt.Errorf("cannot unbind: %w", err)
@@ -443,13 +446,19 @@ func (s *State) clear(tx *bolt.Tx) error {
 	if err := faces.Clear(tx); err != nil {
 		return err
 	}
+	if s.clearing != nil {
+		if err := s.clearing(tx); err != nil {
+			return err
+		}
+	}
 	return s.Whitelist.Clear(tx)
 }
 
 // afterClear has the board go on without what was cleared.
 func (s *State) afterClear() error {
+	err := errors.Join(s.Whitelist.Reload(), s.Faces.Reload())
 	if s.cleared != nil {
-		s.cleared()
+		err = errors.Join(err, s.cleared())
 	}
-	return errors.Join(s.Whitelist.Reload(), s.Faces.Reload())
+	return err
 }
