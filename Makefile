@@ -13,8 +13,8 @@ GO      := go
 PURE    := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 MODELS  := models
 
-# The vision worker and the model set-up are still to be written (README, "What
-# is here"); where they are missing, what needs them is left out.
+# Where the vision worker or the model set-up is not in the tree, what needs it
+# is left out.
 VISION  := $(wildcard vision/worker/main.go)
 SETUP   := $(wildcard vision/models/setup/main.go)
 
@@ -79,7 +79,7 @@ backends: build models $(ORT) ## compare each net in OpenCV with ONNX Runtime (x
 
 soak: build models ## half an hour with a camera that misbehaves (SHORT=1: a minute and a half; SOAK_CAMERA=rtsp)
 	@SOAK="$(if $(SHORT),600 frames 90s,20000 frames 30m)" $(OPENCV) $(GO) test -tags=customenv -count=1 -timeout 3h -v -run '^TestSoak$$' ./vision/worker | awk '/^(ok|PASS|=== |--- PASS)/ {next} /^(FAIL|--- FAIL|panic:)/ {bad=1} {print} END {exit bad}'
-crash: build ## kill and damage the real agent in every way (an hour or two; SHORT=1: a minute), with tables
+crash: build ## kill and damage the real agent in every way (about an hour; SHORT=1: a minute), with tables
 	@$(if $(SHORT),,CRASH=long) $(GO) test -count=1 -v -timeout 12h $(if $(RUN),-run $(RUN)) ./agent/crash
 
 fuzz: ## run every fuzz target for a while (FUZZTIME=10m; RUN=pattern)

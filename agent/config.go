@@ -8,7 +8,6 @@ import (
 	"io"
 	"net/url"
 	"os"
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -38,24 +37,24 @@ func config(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		}
 		return err
 	}
-	return errors.New("config takes show, diff [FILE], validate FILE or schema; see gatehouse --help")
+	return usageError{fail("config takes show, diff [FILE], validate FILE or schema; see gatehouse config --help")}
 }
 
 // settled is the config of a board: of the running agent, else what the next
-// start would find. Without any state it is the file's.
+// start would find. Where no board is, and none was named, it is the file's.
 func settled(ctx context.Context, o options) (s board.ConfigStatus, err error) {
-	err = board.Ask(ctx, o.state, "GET", "/config", nil, &s)
-	if !errors.Is(err, board.ErrNoAgent) {
-		return s, err
+	err = look(ctx, o, "/config", &s, 0, func(of *board.State) error {
+		base, err := configs.Load(o.config)
+		if err == nil {
+			s, err = board.ReadConfig(of, base)
+		}
+		return err
+	})
+	if errors.Is(err, board.ErrNoBoard) && !o.named {
+		base, err := configs.Load(o.config)
+		return board.ConfigStatus{Config: base, Base: base}, err
 	}
-	base, err := configs.Load(o.config)
-	if err != nil {
-		return s, err
-	}
-	if _, err := os.Stat(filepath.Join(o.state, "state.db")); err != nil {
-		return board.ConfigStatus{Config: base, Base: base}, nil
-	}
-	return board.ReadConfig(o.state, base)
+	return s, err
 }
 
 func configShow(ctx context.Context, o options, out io.Writer) error {
@@ -64,15 +63,15 @@ func configShow(ctx context.Context, o options, out io.Writer) error {
 		return err
 	}
 	if !o.json {
-		source := "the defaults"
+		source := say("the defaults")
 		if o.config != "" {
 			source += ", " + o.config
 		}
 		if s.Pushed != "" {
-			source += ", pushed by the cloud as " + s.Pushed
+			source += ", " + say("pushed by the cloud as %s", s.Pushed)
 		}
 		if s.Trial != "" {
-			source += ", on trial: " + s.Trial
+			source += ", " + say("on trial: %s", s.Trial)
 		}
 		fmt.Fprintln(out, "# "+source)
 	}
@@ -108,12 +107,12 @@ func configDiff(ctx context.Context, o options, out io.Writer) error {
 		}
 		restart := ""
 		if len(o.args) == 2 && c.Restart != configs.RestartNone {
-			restart = "  (starts the " + string(c.Restart) + " anew)"
+			restart = "  " + say("(starts the %s anew)", word(string(c.Restart)))
 		}
 		fmt.Fprintf(out, "%s  %s -> %s%s\n", c.Pointer, jsonText(c.From), jsonText(c.To), restart)
 	}
 	if len(list) == 0 && !o.json {
-		fmt.Fprintln(out, "no difference / 无差异")
+		fmt.Fprintln(out, say("no difference"))
 	}
 	return nil
 }
@@ -131,23 +130,23 @@ func jsonText(v any) string {
 func proposed(path string, s board.ConfigStatus) (configs.Config, error) {
 	text, err := os.ReadFile(path)
 	if err != nil {
-		return configs.Config{}, fmt.Errorf("cannot read the config: %w", err)
+		return configs.Config{}, fail("cannot read the config: %w", err)
 	}
 	var head map[string]json.RawMessage
 	if json.Unmarshal(text, &head) == nil && head["mode"] != nil {
 		content, err := configs.ParseContent(text)
 		if err != nil {
-			return configs.Config{}, fmt.Errorf("cannot use %s: %w", path, err)
+			return configs.Config{}, fail("cannot use %s: %w", path, err)
 		}
 		c, err := content.Result(s.Base, s.Config)
 		if err != nil {
-			return c, fmt.Errorf("cannot use %s: %w", path, err)
+			return c, fail("cannot use %s: %w", path, err)
 		}
 		return c, nil
 	}
 	c, err := configs.Parse(text)
 	if err != nil {
-		return c, fmt.Errorf("cannot use %s: %w", path, err)
+		return c, fail("cannot use %s: %w", path, err)
 	}
 	return c, nil
 }
@@ -160,14 +159,14 @@ func configValidate(ctx context.Context, o options, out io.Writer) error {
 	if _, err := proposed(o.args[1], s); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintln(out, "valid / 有效")
+	_, err = fmt.Fprintln(out, say("valid"))
 	return err
 }
 
 // auditList prints what was refused and who may ask.
 func auditList(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	var list []audit.Entry
-	if err := board.Ask(ctx, o.state, "GET", "/audit", nil, &list); err != nil {
+	if err := ask(ctx, o, "GET", "/audit", nil, &list); err != nil {
 		return err
 	}
 	for _, e := range list {
@@ -181,10 +180,10 @@ func auditList(ctx context.Context, o options, _ io.Reader, out io.Writer) error
 		if e.Code != 0 {
 			code = fmt.Sprint(e.Code)
 		}
-		fmt.Fprintln(out, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s %s %s", time.Unix(e.At, 0).Format(time.DateTime), e.What, e.Kind, e.ChangeID, code, e.Detail)), " "))
+		fmt.Fprintln(out, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s %s %s", time.Unix(e.At, 0).Format(time.DateTime), word(e.What), word(e.Kind), e.ChangeID, code, e.Detail)), " "))
 	}
 	if len(list) == 0 && !o.json {
-		fmt.Fprintln(out, "nothing was refused / 无记录")
+		fmt.Fprintln(out, say("nothing was refused"))
 	}
 	return nil
 }
@@ -192,16 +191,13 @@ func auditList(ctx context.Context, o options, _ io.Reader, out io.Writer) error
 // rows prints rows of the whitelist.
 func rows(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	if len(o.args) > 1 {
-		return errors.New("whitelist takes a part of a plate, or nothing; see gatehouse --help")
+		return usageError{fail("whitelist takes a part of a plate, or nothing; see gatehouse whitelist --help")}
 	}
-	var found struct {
-		Total   int                    `json:"total_count"`
-		Records []wire.WhitelistRecord `json:"dldb_rec"`
-	}
-	if err := board.Ask(ctx, o.state, "GET", "/whitelist?plate="+url.QueryEscape(strings.Join(o.args, "")), nil, &found); err != nil {
+	var found board.Rows
+	if err := ask(ctx, o, "GET", "/whitelist?plate="+url.QueryEscape(strings.Join(o.args, "")), nil, &found); err != nil {
 		return err
 	}
-	for _, r := range found.Records {
+	for i, r := range found.Records {
 		text, err := json.Marshal(r)
 		if err != nil {
 			return err
@@ -210,22 +206,40 @@ func rows(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 			fmt.Fprintln(out, string(text))
 			continue
 		}
-		mark := map[bool]string{true: "listed", false: "suspended"}[r.Enable == 1]
-		if r.NeedAlarm == 1 {
-			mark = "black list"
+		verdict := ""
+		if i < len(found.Verdicts) {
+			verdict = word(found.Verdicts[i])
 		}
-		fmt.Fprintf(out, "%s  %s  %s %s %s\n", r.Plate, mark, r.EnableTime, r.OverdueTime, r.VehicleComment)
+		fmt.Fprintln(out, strings.Join(strings.Fields(fmt.Sprintf("%s %s %s %s", r.Plate, verdict, window(r), r.VehicleComment)), " "))
 	}
 	if !o.json {
-		fmt.Fprintf(out, "%d of %d rows / 条\n", len(found.Records), found.Total)
+		fmt.Fprintln(out, say("%d of %d rows", len(found.Records), found.TotalCount))
 	}
 	return nil
+}
+
+// window says when a row holds, and its group, which may say more.
+func window(r wire.WhitelistRecord) string {
+	var parts []string
+	if r.EnableTime != "" || r.OverdueTime != "" {
+		parts = append(parts, r.EnableTime+"–"+r.OverdueTime)
+	}
+	if r.TimeSegEnable == 1 {
+		parts = append(parts, say("daily %s–%s", r.SegTimeStart, r.SegTimeEnd))
+	}
+	for _, w := range r.Weekly {
+		parts = append(parts, say("weekly %s %s–%s", strings.Trim(fmt.Sprint(w.Days), "[]"), w.Start, w.End))
+	}
+	if r.Group != "" {
+		parts = append(parts, say("group %s", r.Group))
+	}
+	return strings.Join(parts, ", ")
 }
 
 // changes prints the changes that the board keeps.
 func changes(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	var list []wire.ChangeReport
-	if err := board.Ask(ctx, o.state, "GET", "/changes", nil, &list); err != nil {
+	if err := ask(ctx, o, "GET", "/changes", nil, &list); err != nil {
 		return err
 	}
 	for _, c := range list {
@@ -235,7 +249,7 @@ func changes(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 			}
 			continue
 		}
-		line := fmt.Sprintf("%s %s %s %s %s", c.Kind, c.ChangeID, c.State, c.Step, c.Reason)
+		line := fmt.Sprintf("%s %s %s %s %s", word(c.Kind), c.ChangeID, word(c.State), word(c.Step), word(c.Reason))
 		if c.Result != nil {
 			line += " " + time.Unix(c.Result.At, 0).Format(time.DateTime)
 			if c.Result.ErrorCode != 0 {
@@ -245,7 +259,7 @@ func changes(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		fmt.Fprintln(out, strings.Join(strings.Fields(line), " "))
 	}
 	if len(list) == 0 && !o.json {
-		fmt.Fprintln(out, "no changes / 无变更")
+		fmt.Fprintln(out, say("no changes"))
 	}
 	return nil
 }

@@ -25,6 +25,7 @@ import (
 	"gatehouse/agent/demo"
 	"gatehouse/agent/faces"
 	"gatehouse/configs"
+	"gatehouse/sync/errcode"
 	"gatehouse/sync/store"
 )
 
@@ -34,7 +35,9 @@ const usage = `gatehouse: the agent on a camera board at a gate / 道口相机�
 
   gatehouse run                 decide at the gate until stopped / 运行
   gatehouse status [--json]     how the board does / 查看状态
-  gatehouse identity [--json]   serial number and public key / 序列号与公钥
+  gatehouse identity [--json] [--new]
+                                serial number and public key; --new: of a board that has
+                                not run yet / 序列号与公钥
   gatehouse bind --cloud URL --key ID [--group N] [--remark TEXT] [--secret-file FILE]
                                 bind the board to an account; asks for the secret / 绑定账户
   gatehouse unbind --cloud URL --key ID [--secret-file FILE]
@@ -53,21 +56,38 @@ const usage = `gatehouse: the agent on a camera board at a gate / 道口相机�
                                 the messages that the board speaks, all or some / 协议文档
   gatehouse doctor              find out what is wrong, with the way out / 自检
   gatehouse demo                cloud, board and pictures on this machine (make run)
-  gatehouse version
+  gatehouse version / 版本
 
-Everywhere: --state DIR (default ./gatehouse-state) is where the board keeps
+For a board: --state DIR (default ./gatehouse-state) is where it keeps
 everything, --config FILE what differs from the defaults. Several boards run
-side by side, each with its own --state.
+side by side, each with its own --state. gatehouse COMMAND --help tells more.
 `
 
 func main() {
 	store.RunCheckIfAsked()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	if err := command(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil && !errors.Is(err, flag.ErrHelp) {
-		fmt.Fprintln(os.Stderr, "gatehouse:", err)
-		os.Exit(1)
+	os.Exit(code(command(ctx, os.Args[1:], os.Stdin, os.Stdout), os.Stderr))
+}
+
+// usageError is a mistake in the command line; the program exits with 2.
+type usageError struct{ error }
+
+// code tells an error to a person, with the way out where it has a code, and
+// gives the exit status.
+func code(err error, out io.Writer) int {
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return 0
 	}
+	fmt.Fprintln(out, "gatehouse:", err)
+	var known *errcode.Error
+	if errors.As(err, &known) {
+		fmt.Fprintln(out, "  "+known.Code.Analysis(language()))
+	}
+	if errors.As(err, new(usageError)) {
+		return 2
+	}
+	return 1
 }
 
 // options are the flags of all commands.
@@ -78,39 +98,83 @@ type options struct {
 	group                      int64
 	dir, camera, lang          string
 	once, markdown             bool
+	fresh                      bool // identity: make a board where there is none
+	named                      bool // the state directory was named
 	args                       []string
+}
+
+// commands are what the program does. Takes is what stands behind the flags.
+var commands = map[string]struct {
+	run         func(context.Context, options, io.Reader, io.Writer) error
+	takes, does string
+}{
+	"run":       {runAgent, "", "Decides at the gate until stopped."},
+	"status":    {status, "", "Says how the board does."},
+	"identity":  {identity, "", "Prints serial number and public key, for the cloud's factory list."},
+	"bind":      {bind, "--cloud URL --key ID", "Binds the board to the account of an AccessKey, whose secret is asked for."},
+	"unbind":    {unbind, "--cloud URL --key ID", "Takes the board out of its account."},
+	"events":    {events, "", "Lists what waits for delivery."},
+	"face":      {face, "add NAME FILE… | list | remove NAME", "Enrols people from pictures with one face each, lists them, takes them out."},
+	"config":    {config, "show | diff [FILE] | validate FILE | schema", "Shows the config in force, what differs from it, checks a file, prints the JSON Schema."},
+	"whitelist": {rows, "[PLATE]", "Prints rows whose plate contains the text, and whether they would open now."},
+	"changes":   {changes, "", "Lists configs, whitelists and upgrades, and how they stand."},
+	"audit":     {auditList, "", "Lists what was refused, and what changed about keys and policy."},
+	"protocol":  {protocol, "[NAME…]", "Prints the messages that the board speaks, all or some."},
+	"doctor":    {doctor, "", "Finds out what is wrong, with the way out."},
+	"demo":      {show, "", "Runs cloud, board and pictures on this machine."},
+	"version":   {printVersion, "", "Prints the version."},
 }
 
 // command runs one command line.
 func command(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
-	if len(args) == 0 || args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
+	if len(args) == 0 {
+		fmt.Fprint(os.Stderr, usage)
+		return usageError{fail("name a command")}
+	}
+	if args[0] == "help" || args[0] == "--help" || args[0] == "-h" {
 		fmt.Fprint(out, usage)
 		return nil
 	}
-	run, ok := map[string]func(context.Context, options, io.Reader, io.Writer) error{
-		"run": runAgent, "status": status, "identity": identity, "bind": bind, "unbind": unbind, "events": events, "demo": show,
-		"face": face, "config": config, "audit": auditList, "changes": changes, "whitelist": rows, "protocol": protocol, "doctor": doctor,
-		"version": func(_ context.Context, _ options, _ io.Reader, out io.Writer) error {
-			_, err := fmt.Fprintln(out, version)
-			return err
-		},
-	}[args[0]]
-	if !ok {
-		return fmt.Errorf("unknown command %q; see gatehouse --help", args[0])
+	name := args[0]
+	if name == "--version" {
+		name = "version"
 	}
-	o, err := flags(args[0], args[1:])
+	c, ok := commands[name]
+	if !ok {
+		return usageError{fail("unknown command %q; see gatehouse --help", name)}
+	}
+	o, err := flags(name, args[1:], out)
 	if err != nil {
 		return err
 	}
-	return run(ctx, o, in, out)
+	return c.run(ctx, o, in, out)
 }
 
-func flags(name string, args []string) (o options, err error) {
+func printVersion(_ context.Context, _ options, _ io.Reader, out io.Writer) error {
+	_, err := fmt.Fprintln(out, "gatehouse", version)
+	return err
+}
+
+// flags reads what stands behind a command.
+func flags(name string, args []string, out io.Writer) (o options, err error) {
 	f := flag.NewFlagSet("gatehouse "+name, flag.ContinueOnError)
-	f.StringVar(&o.config, "config", "", "config file; empty: the defaults")
-	f.StringVar(&o.state, "state", "gatehouse-state", "state directory")
+	f.SetOutput(io.Discard)
+	f.Usage = func() {
+		c := commands[name]
+		fmt.Fprintf(out, "usage: %s\n\n%s\n", strings.TrimSpace(f.Name()+" [flags] "+c.takes), c.does)
+		f.SetOutput(out)
+		f.PrintDefaults()
+		f.SetOutput(io.Discard)
+	}
+	if name != "version" && name != "protocol" && name != "demo" {
+		f.StringVar(&o.config, "config", "", "config file; empty: the defaults")
+		f.StringVar(&o.state, "state", "gatehouse-state", "state directory")
+	}
 	switch name {
-	case "status", "identity", "events", "face", "config", "audit", "changes", "whitelist":
+	case "identity":
+		f.BoolVar(&o.fresh, "new", false, "make a board where there is none, before it runs the first time")
+		f.BoolVar(&o.json, "json", false, "print JSON")
+	case "status", "events", "face", "config", "audit", "changes", "whitelist":
 		f.BoolVar(&o.json, "json", false, "print JSON")
 	case "protocol":
 		f.BoolVar(&o.markdown, "markdown", false, "print Markdown")
@@ -118,28 +182,36 @@ func flags(name string, args []string) (o options, err error) {
 		f.StringVar(&o.cloud, "cloud", "", "address of the cloud's HTTP API, e.g. https://cloud.example")
 		f.StringVar(&o.key, "key", "", "id of the installer's AccessKey")
 		f.StringVar(&o.secret, "secret-file", "", "file with the AccessKey's secret; empty: it is asked for")
-		f.Int64Var(&o.group, "group", 0, "device group")
-		f.StringVar(&o.remark, "remark", "", "remark, e.g. the gate's name")
+		if name == "bind" {
+			f.Int64Var(&o.group, "group", 0, "device group")
+			f.StringVar(&o.remark, "remark", "", "remark, e.g. the gate's name")
+		}
 	case "demo":
-		f.StringVar(&o.dir, "dir", ".run", "directory of the demonstration, cleared first")
+		f.StringVar(&o.dir, "dir", ".run", "directory of the demonstration; cleared of an earlier one first")
 		f.StringVar(&o.camera, "camera", "", "picture directory, file, device or URL; empty: rendered scenes")
 		f.BoolVar(&o.once, "once", false, "end after one pass, with a table")
 		f.StringVar(&o.lang, "lang", language(), "en or zh")
 	}
 	for { // flags may also stand behind names
-		if err := f.Parse(args); err != nil {
+		if err := f.Parse(args); errors.Is(err, flag.ErrHelp) {
 			return o, err
+		} else if err != nil {
+			return o, usageError{fail("%w; see %s --help", err, f.Name())}
 		}
 		if f.NArg() == 0 {
 			break
 		}
 		o.args, args = append(o.args, f.Arg(0)), f.Args()[1:]
 	}
-	if len(o.args) > 0 && name != "face" && name != "config" && name != "whitelist" && name != "protocol" {
-		return o, fmt.Errorf("unknown argument %q; see gatehouse --help", o.args[0])
-	}
-	if (name == "bind" || name == "unbind") && (o.cloud == "" || o.key == "") {
-		return o, fmt.Errorf("%s needs --cloud URL and --key ID; see gatehouse --help", name)
+	f.Visit(func(f *flag.Flag) { o.named = o.named || f.Name == "state" })
+	switch {
+	case len(o.args) > 0 && name != "face" && name != "config" && name != "whitelist" && name != "protocol":
+		return o, usageError{fail("unknown argument %q; see %s --help", o.args[0], f.Name())}
+	case name != "bind" && name != "unbind":
+	case o.cloud == "" || o.key == "":
+		return o, usageError{fail("%s needs --cloud URL and --key ID; see %s --help", name, f.Name())}
+	case !strings.HasPrefix(o.cloud, "http://") && !strings.HasPrefix(o.cloud, "https://"):
+		return o, usageError{fail("--cloud %s lacks http:// or https:// in front", o.cloud)}
 	}
 	return o, nil
 }
@@ -181,60 +253,17 @@ func visionProgram(c configs.Config) (string, error) {
 	return filepath.Join(filepath.Dir(self), "gatehouse-vision"), err
 }
 
-func status(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
-	var s board.Status
-	if err := board.Ask(ctx, o.state, "GET", "/status", nil, &s); err != nil {
-		return err
-	}
-	if o.json {
-		return json.NewEncoder(out).Encode(s)
-	}
-	bound := "not bound (run `gatehouse bind`)"
-	if s.Bound.AccountID != 0 {
-		bound = fmt.Sprintf("account %d at %s", s.Bound.AccountID, s.Bound.Cloud)
-	}
-	broker := "offline: " + s.Broker.LastError
-	if s.Broker.Online {
-		broker = "online at " + s.Broker.URL
-	}
-	vision := "not running " + s.Vision.Reason
-	if s.Vision.Running {
-		vision = fmt.Sprintf("pid %d, %.1f frames/s, %d MiB, %d restarts", s.Vision.PID, s.Vision.Alive.FPS, s.Vision.RSSBytes>>20, s.Vision.Restarts)
-	}
-	wait := "no opening yet"
-	if s.Barrier.FrameP50MS > 0 {
-		wait = fmt.Sprintf("p50 %.1f ms, p95 %.1f ms", s.Barrier.FrameP50MS, s.Barrier.FrameP95MS)
-	}
-	_, err := fmt.Fprintf(out, `serial number  %s
-version        %s, up %s, %d MiB
-bound          %s
-broker         %s
-vision         %s
-barrier        %s, opened %d times, last decision: %s %s
-frame→barrier  %s
-whitelist      %d rows, %s
-faces          %d people
-outbox         %d events wait, %d acknowledged, %d dropped
-ports          %s
-`, s.SN, s.Version, time.Duration(s.UptimeS)*time.Second, s.RSSBytes>>20, bound, broker, vision,
-		s.Barrier.State, s.Barrier.Opened, s.Barrier.LastPlate, s.Barrier.LastReason, wait,
-		s.Whitelist.Rows, s.Whitelist.Digest, s.Faces, s.Outbox.Waiting, s.Outbox.Acknowledged, s.Outbox.Dropped, s.Ports)
-	return err
-}
-
-// identity asks the running agent, or reads the state itself.
+// identity asks the running agent, or reads the state itself. Only with --new it
+// makes a board: a misspelt --state would be a stranger with keys of its own.
 func identity(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	var id struct {
 		SN        string `json:"sn"`
 		PublicKey string `json:"public_key"`
 	}
-	err := board.Ask(ctx, o.state, "GET", "/status", nil, &id)
-	if errors.Is(err, board.ErrNoAgent) {
-		err = withState(o, func(s *board.State) error {
-			id.SN, id.PublicKey = s.SN(), s.PublicKey()
-			return nil
-		})
-	}
+	err := look(ctx, o, "/status", &id, boardPatience, func(s *board.State) error {
+		id.SN, id.PublicKey = s.SN(), s.PublicKey()
+		return nil
+	})
 	if err != nil {
 		return err
 	}
@@ -245,48 +274,35 @@ func identity(ctx context.Context, o options, _ io.Reader, out io.Writer) error 
 	return err
 }
 
-// withState opens the state of a board whose agent does not run.
-func withState(o options, f func(*board.State) error) error {
-	c, err := configs.Load(o.config)
-	if err != nil {
-		return err
-	}
-	s, err := board.OpenState(o.state, c.Device.SN, slog.New(slog.DiscardHandler))
-	if err != nil {
-		return err
-	}
-	return errors.Join(f(s), s.Close())
-}
-
 // secret reads the AccessKey's secret: from a file, without echo from a
 // terminal, or a line from standard input.
 func secret(o options, in io.Reader, out io.Writer) (string, error) {
 	if o.secret != "" {
 		b, err := os.ReadFile(o.secret)
 		if err != nil {
-			return "", fmt.Errorf("cannot read the secret: %w", err)
+			return "", fail("cannot read the secret: %w", err)
 		}
 		return strings.TrimSpace(string(b)), nil
 	}
 	if f, ok := in.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		fmt.Fprint(out, "AccessKey secret / 密钥: ")
+		fmt.Fprint(out, say("AccessKey secret: "))
 		b, err := term.ReadPassword(int(f.Fd()))
 		fmt.Fprintln(out)
 		return strings.TrimSpace(string(b)), err
 	}
 	line, err := bufio.NewReader(in).ReadString('\n')
 	if line == "" && err != nil {
-		return "", errors.New("cannot read the secret: give it on standard input or by --secret-file")
+		return "", fail("cannot read the secret: give it on standard input or by --secret-file")
 	}
 	return strings.TrimSpace(line), nil
 }
 
 func bind(ctx context.Context, o options, in io.Reader, out io.Writer) error {
-	return account(ctx, o, in, out, "/bind", "bound / 绑定成功")
+	return account(ctx, o, in, out, "/bind", say("bound"))
 }
 
 func unbind(ctx context.Context, o options, in io.Reader, out io.Writer) error {
-	return account(ctx, o, in, out, "/unbind", "unbound / 已解除绑定")
+	return account(ctx, o, in, out, "/unbind", say("unbound"))
 }
 
 func account(ctx context.Context, o options, in io.Reader, out io.Writer, path, done string) error {
@@ -295,7 +311,7 @@ func account(ctx context.Context, o options, in io.Reader, out io.Writer, path, 
 		return err
 	}
 	r := board.BindRequest{Cloud: o.cloud, KeyID: o.key, Secret: key, GroupID: o.group, Remark: o.remark}
-	if err := board.Ask(ctx, o.state, "POST", path, r, nil); err != nil {
+	if err := ask(ctx, o, "POST", path, r, nil); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(out, done)
@@ -308,7 +324,7 @@ func events(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		ID      json.RawMessage `json:"id"`
 		AddedMS int64           `json:"added_ms"`
 	}
-	if err := board.Ask(ctx, o.state, "GET", "/events", nil, &list); err != nil {
+	if err := ask(ctx, o, "GET", "/events", nil, &list); err != nil {
 		return err
 	}
 	for _, e := range list {
@@ -328,7 +344,7 @@ func events(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		fmt.Fprintf(out, "%s  %s/%d  %s\n", time.UnixMilli(e.AddedMS).Format(time.DateTime), id.Boot, id.Seq, e.Name)
 	}
 	if len(list) == 0 && !o.json {
-		fmt.Fprintln(out, "nothing waits / 无待上报事件")
+		fmt.Fprintln(out, say("nothing waits"))
 	}
 	return nil
 }
@@ -344,24 +360,24 @@ func face(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 			}
 			in.Files = append(in.Files, file)
 		}
-		if err := board.Ask(ctx, o.state, "POST", "/faces", in, nil); err != nil {
+		if err := ask(ctx, o, "POST", "/faces", in, nil); err != nil {
 			return err
 		}
-		fmt.Fprintf(out, "%s is enrolled / 已录入\n", o.args[1])
+		fmt.Fprintln(out, say("%s is enrolled", o.args[1]))
 		var s board.Status
-		if board.Ask(ctx, o.state, "GET", "/status", nil, &s) == nil {
+		if ask(ctx, o, "GET", "/status", nil, &s) == nil {
 			tellCrowded(ctx, o, s.Faces, out)
 		}
 		return nil
 	case len(o.args) == 2 && o.args[0] == "remove":
-		if err := board.Ask(ctx, o.state, "DELETE", "/faces?name="+url.QueryEscape(o.args[1]), nil, nil); err != nil {
+		if err := ask(ctx, o, "DELETE", "/faces?name="+url.QueryEscape(o.args[1]), nil, nil); err != nil {
 			return err
 		}
-		_, err := fmt.Fprintf(out, "%s is removed / 已删除\n", o.args[1])
+		_, err := fmt.Fprintln(out, say("%s is removed", o.args[1]))
 		return err
 	case len(o.args) == 1 && o.args[0] == "list":
 		var people []faces.Person
-		if err := board.Ask(ctx, o.state, "GET", "/faces", nil, &people); err != nil {
+		if err := ask(ctx, o, "GET", "/faces", nil, &people); err != nil {
 			return err
 		}
 		for _, p := range people {
@@ -374,24 +390,29 @@ func face(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 			fmt.Fprintf(out, "%s  %s\n", time.Unix(p.Added, 0).Format(time.DateTime), p.Name)
 		}
 		if len(people) == 0 && !o.json {
-			fmt.Fprintln(out, "nobody is enrolled / 未录入人脸")
+			fmt.Fprintln(out, say("nobody is enrolled"))
 		}
 		if !o.json {
 			tellCrowded(ctx, o, len(people), out)
 		}
 		return nil
 	}
-	return errors.New("face takes add NAME FILE…, list or remove NAME; see gatehouse --help")
+	return usageError{fail("face takes add NAME FILE…, list or remove NAME; see gatehouse face --help")}
 }
 
-// crowded says what so many people cost by the config in force; empty: little.
-func crowded(ctx context.Context, o options, people int) (string, error) {
-	s, err := settled(ctx, o)
-	return faces.Crowded(s.Config.Faces.FalseAccept, people), err
+// crowded says what so many people cost by a config; empty: little.
+func crowded(c configs.Config, people int) string {
+	similarity, right, much := faces.Crowded(c.Faces.FalseAccept, people)
+	if !much {
+		return ""
+	}
+	return say("with %d people enrolled and /faces/false_accept at %g a face must be %.2f alike, which about %.0f %% of the right people are at a look; enrol fewer people, or take the risk of a larger /faces/false_accept",
+		people, c.Faces.FalseAccept, similarity, 100*right)
 }
 
 func tellCrowded(ctx context.Context, o options, people int, out io.Writer) {
-	if text, err := crowded(ctx, o, people); err == nil && text != "" {
+	s, err := settled(ctx, o)
+	if text := crowded(s.Config, people); err == nil && text != "" {
 		fmt.Fprintln(out, "!", text)
 	}
 }

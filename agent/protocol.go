@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"regexp"
 	"strings"
@@ -12,45 +11,20 @@ import (
 )
 
 // protocol prints the documentation of the messages: all of it, or the parts
-// on the messages and types that are named.
+// on the messages and types that are named, and the types that these name.
 func protocol(_ context.Context, o options, _ io.Reader, out io.Writer) error {
 	page := wire.Protocol
 	if len(o.args) > 0 {
-		var found []string
-		for _, name := range o.args {
-			parts := protocolParts(page, name)
-			if len(parts) == 0 {
-				return fmt.Errorf("there is no message or type %q; gatehouse protocol lists all", name)
-			}
-			found = append(found, parts...)
+		var err error
+		if page, err = wire.ProtocolOf(o.args...); err != nil {
+			return err
 		}
-		page = strings.Join(found, "\n")
 	}
 	if !o.markdown {
 		page = plainText(page)
 	}
 	_, err := io.WriteString(out, page)
 	return err
-}
-
-var heading = regexp.MustCompile(`(?m)^###? `)
-
-// protocolParts gives the sections of the page whose heading is name, a
-// message (in either direction) or a type.
-func protocolParts(page, name string) (parts []string) {
-	at := heading.FindAllStringIndex(page, -1)
-	for i, h := range at {
-		end := len(page)
-		if i+1 < len(at) {
-			end = at[i+1][0]
-		}
-		title, _, _ := strings.Cut(page[h[1]:end], "\n")
-		title, _, _ = strings.Cut(title, ",")
-		if strings.EqualFold(title, name) {
-			parts = append(parts, page[h[0]:end])
-		}
-	}
-	return parts
 }
 
 var (

@@ -24,6 +24,11 @@ func TestProtocolCommand(t *testing.T) {
 	if err != nil || !strings.Contains(part, " gpio_out, client → board\n") || !strings.Contains(part, "  delay  integer  ") || strings.Contains(part, "ivs_trigger,") {
 		t.Errorf("%v\n%s", err, part)
 	}
+	for _, name := range []string{" WhitelistRecord\n", " ChangeReport\n", " ChangeResult\n"} { // named by the commands, and by what they name
+		if part, err := run("white_list_operator", "config"); err != nil || strings.Count(part, name) != 1 {
+			t.Errorf("%v: %d times%s\n%s", err, strings.Count(part, name), name, part)
+		}
+	}
 	if both, err := run("snapshot"); err != nil || strings.Count(both, " snapshot, ") != 2 {
 		t.Errorf("%v\n%s", err, both)
 	}

@@ -21,7 +21,12 @@ type ParamError struct {
 	What    string
 }
 
-func (e *ParamError) Error() string { return e.Pointer + " " + e.What }
+func (e *ParamError) Error() string {
+	if e.Pointer == "" {
+		return "the config " + e.What
+	}
+	return e.Pointer + " " + e.What
+}
 
 // Validate returns a *ParamError for the first field out of its range.
 func (c Config) Validate() error { return validate(reflect.ValueOf(c), "") }

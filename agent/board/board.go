@@ -117,7 +117,7 @@ func openBoard(o Options, aside string) (opened *Board, err error) {
 			b.Close()
 		}
 	}()
-	if b.lock, err = lock(o.Dir); err != nil {
+	if b.lock, err = lock(o.Dir, lockPatience); err != nil {
 		return nil, err
 	}
 	if b.state, err = OpenState(o.Dir, o.Config.Device.SN, o.Log); err != nil {
@@ -195,16 +195,17 @@ func newBarrier(c configs.Barrier) (barrier.Driver, []part) {
 
 // lockPatience is how long a start waits for another agent to let go of the
 // state directory. One that was killed may still be on its way out, and a child
-// that it was just starting holds its files until it has become itself.
-const lockPatience = 3 * time.Second
+// that it was just starting holds its files until it has become itself; the
+// command line may be reading the state.
+const lockPatience = 5 * time.Second
 
-// lock makes sure that one agent holds the state directory.
-func lock(dir string) (*os.File, error) {
+// lock makes sure that one process holds the state directory.
+func lock(dir string, patience time.Duration) (*os.File, error) {
 	f, err := os.OpenFile(filepath.Join(dir, "agent.lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("cannot lock the state directory: %w", err)
 	}
-	for deadline := time.Now().Add(lockPatience); ; time.Sleep(50 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
 		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
 		switch {
 		case err == nil:
@@ -214,7 +215,7 @@ func lock(dir string) (*os.File, error) {
 			return nil, fmt.Errorf("cannot lock the state directory: %w", err)
 		case time.Now().After(deadline):
 			f.Close()
-			return nil, fmt.Errorf("cannot lock %s: another agent runs with this --state", dir)
+			return nil, fmt.Errorf("cannot lock %s: %w", dir, ErrHeld)
 		}
 	}
 }
@@ -628,6 +629,7 @@ func (b *Board) onState(err error) {
 	if err != nil {
 		b.lastErr = err.Error()
 	} else {
+		b.lastErr = ""
 		b.upWith, b.ackedAtUp = b.dialled, acknowledged
 	}
 	b.mu.Unlock()

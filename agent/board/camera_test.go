@@ -163,8 +163,8 @@ func TestLockedOff(t *testing.T) {
 	if b.barrier.Position() != barrier.Closed {
 		t.Error("it is open")
 	}
-	if p := b.Status().Ports; len(p.Problems()) != 1 || !strings.Contains(p.String(), "output 0 is locked off") {
-		t.Errorf("%v", p)
+	if locks := b.Status().Ports.Locks; len(locks) == 0 || locks[0].IOOut != 0 || locks[0].Status != 2 {
+		t.Errorf("%+v", locks)
 	}
 	if !errors.Is(b.barrier.Pulse(0, 1), barrier.ErrLocked) {
 		t.Error("it is not locked")

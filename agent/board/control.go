@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"gatehouse/agent/gate"
@@ -199,6 +200,9 @@ func Ask(ctx context.Context, dir, method, path string, in, out any) error {
 		return err
 	}
 	a, err := (&http.Client{Transport: transport}).Do(r)
+	if denied := denied(err); errors.Is(denied, ErrDenied) {
+		return denied
+	}
 	if err != nil {
 		return ErrNoAgent
 	}
@@ -212,7 +216,8 @@ func Ask(ctx context.Context, dir, method, path string, in, out any) error {
 		if json.Unmarshal(text, &f) != nil {
 			return fmt.Errorf("the agent answered %s", a.Status)
 		}
-		return fmt.Errorf("%d %s", f.Code, f.Message)
+		code := errcode.Code(f.Code)
+		return fmt.Errorf("%d %w", f.Code, errcode.New(code, strings.TrimPrefix(f.Message, code.Message())))
 	}
 	if out == nil {
 		return nil

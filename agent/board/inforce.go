@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strings"
 	"time"
 
@@ -51,14 +50,8 @@ func (b *Board) ConfigStatus() ConfigStatus {
 }
 
 // ReadConfig tells the same of a board whose agent does not run.
-func ReadConfig(dir string, base configs.Config) (ConfigStatus, error) {
-	log := slog.New(slog.DiscardHandler)
-	s, err := OpenState(dir, base.Device.SN, log)
-	if err != nil {
-		return ConfigStatus{}, err
-	}
-	defer s.Close()
-	of, err := settings.Open(s.db, base, nil, settings.Options{Dir: dir, SN: s.SN(), Sign: s.identity.Keys.Sign, Quarantined: s.Quarantined, Log: log})
+func ReadConfig(s *State, base configs.Config) (ConfigStatus, error) {
+	of, err := settings.Open(s.db, base, nil, settings.Options{Dir: s.dir, SN: s.SN(), Sign: s.identity.Keys.Sign, Quarantined: s.Quarantined, Log: s.log})
 	if err != nil {
 		return ConfigStatus{}, err
 	}

@@ -9,6 +9,7 @@ import (
 	"gatehouse/sync/change"
 	"gatehouse/sync/whitelist"
 	"gatehouse/sync/wire"
+	"gatehouse/vision/link"
 )
 
 // rowMemory remembers the row commands over MQTT of the last minutes, so that one
@@ -64,11 +65,24 @@ func (a actions) rowsOnce(d change.Delivery, w wire.WhitelistOperator) (*whiteli
 	return selection, err
 }
 
+// Rows is the answer to GET /whitelist.
+type Rows struct {
+	*whitelist.Selection
+	Verdicts []string `json:"verdicts"` // of each record: what the gate would decide now about its plate, surely read
+}
+
 // serveRows answers GET /whitelist?plate=: the rows whose plate contains the
 // text, as many as an answer of the vendor's select holds.
 func (b *Board) serveRows(mux *http.ServeMux) {
 	mux.HandleFunc("GET /whitelist", func(w http.ResponseWriter, r *http.Request) {
 		found, err := b.state.Whitelist.Operate(wire.WhitelistOperator{OperatorType: wire.OperateSelect, Plates: []string{r.URL.Query().Get("plate")}})
-		answer(w, found, err)
+		rows := Rows{Selection: found, Verdicts: []string{}}
+		if err == nil {
+			for _, row := range found.Records {
+				passage := &link.Result{Plates: []link.Plate{{Text: row.Plate, Score: 1}}}
+				rows.Verdicts = append(rows.Verdicts, b.gate.Judge(passage, b.clock.Now()).Reason)
+			}
+		}
+		answer(w, rows, err)
 	})
 }

@@ -1,6 +1,9 @@
 package board
 
 import (
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -55,5 +58,41 @@ func TestRowCommandsAreForgotten(t *testing.T) {
 	}
 	if last.at = begin.Add(rowsRemembered); m.again(last) || len(m) != 0 {
 		t.Error("a command is remembered too long")
+	}
+}
+
+// Who looks at the rows is told what the gate would do about each now.
+func TestTheVerdictsOfRows(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	const rows = `{"operator_type":"update_or_add","dldb_rec":[{"plate":"A1","enable":1},{"plate":"B1","enable":1,"overdue_time":"2020-01-01 00:00:00"},{"plate":"C1","enable":0},{"plate":"D1","enable":1,"need_alarm":1}]}`
+	if _, code := order(t, b, "white_list_operator", "1", rows); code != 0 {
+		t.Fatal(code)
+	}
+	mux := http.NewServeMux()
+	b.serveRows(mux)
+	look := func() (found Rows) {
+		t.Helper()
+		w := httptest.NewRecorder()
+		mux.ServeHTTP(w, httptest.NewRequest("GET", "/whitelist?plate=1", nil))
+		if err := json.Unmarshal(w.Body.Bytes(), &found); err != nil || found.Selection == nil || found.TotalCount != 4 || len(found.Verdicts) != 4 {
+			t.Fatalf("%v %s", err, w.Body)
+		}
+		return found
+	}
+	verdicts := map[string]string{}
+	for i, r := range look().Records {
+		verdicts[r.Plate] = look().Verdicts[i]
+	}
+	for plate, want := range map[string]string{"A1": "listed", "B1": "out_of_time", "C1": "suspended", "D1": "blacklisted"} {
+		if verdicts[plate] != want {
+			t.Errorf("%s: %s, want %s", plate, verdicts[plate], want)
+		}
+	}
+	c := b.InForce()
+	c.Gate.OpenByWhitelist = false
+	b.PutInForce(c)
+	if v := look().Verdicts[0]; v != "switched_off" {
+		t.Error(v)
 	}
 }

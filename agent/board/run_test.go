@@ -2,6 +2,7 @@ package board
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -76,5 +77,19 @@ func TestAStopLosesNoResult(t *testing.T) {
 	}
 	if b.push.Load().Waiting() != 1 {
 		t.Errorf("%d results are kept for HTTP push", b.push.Load().Waiting())
+	}
+}
+
+// What went wrong with a connection is over once there is another.
+func TestAConnectionEndsTheError(t *testing.T) {
+	b := open(t, t.TempDir())
+	defer b.Close()
+	b.onState(errors.New("no route"))
+	if got := b.Status().Broker; got.Online || got.LastError != "no route" {
+		t.Errorf("%+v", got)
+	}
+	b.onState(nil)
+	if got := b.Status().Broker; !got.Online || got.LastError != "" {
+		t.Errorf("%+v", got)
 	}
 }

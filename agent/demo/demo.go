@@ -25,7 +25,7 @@ import (
 
 // Options say what to show.
 type Options struct {
-	Dir    string // where everything lies; emptied of an earlier demonstration
+	Dir    string // where everything lies; emptied of an earlier demonstration, refused where it holds anything else
 	Bin    string // directory of the four programs
 	Camera string // picture directory, file, device or URL; empty: scenes that are rendered here
 	Once   bool   // end after one pass, with a table
@@ -92,17 +92,19 @@ func (d *demo) show(ctx context.Context) error {
 }
 
 func (d *demo) pictures(ctx context.Context) (string, error) {
-	if err := os.RemoveAll(d.Dir); err != nil {
-		return "", fmt.Errorf("cannot clear %s: %w", d.Dir, err)
+	if d.Camera != "" {
+		if err := d.checkCamera(); err != nil {
+			return "", err
+		}
+	}
+	if err := d.clear(); err != nil {
+		return "", err
 	}
 	var err error
 	if d.site, err = site.Open(d.Dir, d.Bin); err != nil {
 		return "", err
 	}
 	if d.Camera != "" {
-		if err := checkCamera(d.Camera); err != nil {
-			return "", err
-		}
 		return "CAMERA=" + configs.Redact(d.Camera), nil
 	}
 	d.Camera = filepath.Join(d.Dir, "scenes")
@@ -112,23 +114,64 @@ func (d *demo) pictures(ctx context.Context) (string, error) {
 	return d.say(words{"gate scenes rendered into ", "已渲染道口场景到 "}) + d.Camera, nil
 }
 
-// checkCamera says early and clearly that a path does not exist, and which part of it does.
-func checkCamera(camera string) error {
-	if strings.Contains(camera, "://") {
+// checkCamera says early and clearly that a path does not exist, and which part
+// of it does, or that it would be cleared away.
+func (d *demo) checkCamera() error {
+	if strings.Contains(d.Camera, "://") {
 		return nil
 	}
-	_, err := os.Stat(camera)
-	if err == nil {
+	if _, err := os.Stat(d.Camera); err == nil {
+		if within(d.Dir, d.Camera) {
+			return fmt.Errorf(d.say(words{"CAMERA=%s lies in %s, which is cleared first; take another --dir", "CAMERA=%s 位于将被清空的目录 %s 中，请用 --dir 另选目录"}), d.Camera, d.Dir)
+		}
 		return nil
 	}
-	near := filepath.Dir(camera)
+	near := filepath.Dir(d.Camera)
 	for {
 		if _, e := os.Stat(near); e == nil || near == filepath.Dir(near) {
 			break
 		}
 		near = filepath.Dir(near)
 	}
-	return fmt.Errorf("CAMERA=%s does not exist (%s does)", camera, near)
+	return fmt.Errorf(d.say(words{"CAMERA=%s does not exist (%s does)", "CAMERA=%s 不存在（%s 存在）"}), d.Camera, near)
+}
+
+// within reports whether path is dir or below it, links followed.
+func within(dir, path string) bool {
+	for _, p := range []*string{&dir, &path} {
+		if real, err := filepath.EvalSymlinks(*p); err == nil {
+			*p = real
+		}
+		if abs, err := filepath.Abs(*p); err == nil {
+			*p = abs
+		}
+	}
+	rest, err := filepath.Rel(dir, path)
+	return err == nil && filepath.IsLocal(rest)
+}
+
+// clear removes an earlier demonstration, and nothing else: what is not empty
+// and was not made by one is somebody's.
+func (d *demo) clear() error {
+	entries, err := os.ReadDir(d.Dir)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err == nil && len(entries) > 0 && !site.In(d.Dir) {
+		return fmt.Errorf(d.say(words{"%s is not empty and holds no earlier demonstration, so it is left as it is; take another --dir", "%s 非空且不是以前的演示目录，未作改动；请用 --dir 另选目录"}), d.Dir)
+	}
+	for _, e := range entries {
+		if e.Name() != site.Mark { // it goes last: where this is interrupted, the rest is still known as ours
+			err = errors.Join(err, os.RemoveAll(filepath.Join(d.Dir, e.Name())))
+		}
+	}
+	if err == nil && len(entries) > 0 {
+		err = os.Remove(filepath.Join(d.Dir, site.Mark))
+	}
+	if err != nil {
+		return fmt.Errorf("cannot clear %s: %w", d.Dir, err)
+	}
+	return nil
 }
 
 func (d *demo) say(w words) string { return w.in(d.lang) }
@@ -181,8 +224,8 @@ func (d *demo) bind(ctx context.Context) (string, error) {
 }
 
 // until calls done every 100 ms until it gives true, or d.Wait is over.
-func (d *demo) until(ctx context.Context, done func() (bool, error)) error {
-	ctx, cancel := context.WithTimeout(ctx, d.Wait)
+func (d *demo) until(parent context.Context, done func() (bool, error)) error {
+	ctx, cancel := context.WithTimeout(parent, d.Wait)
 	defer cancel()
 	for {
 		ok, err := done()
@@ -191,7 +234,10 @@ func (d *demo) until(ctx context.Context, done func() (bool, error)) error {
 		}
 		select {
 		case <-ctx.Done():
-			return errors.Join(fmt.Errorf("this did not happen within %s; logs are in %s", d.Wait, d.Dir), err)
+			if parent.Err() != nil {
+				return errors.New(d.say(words{"interrupted", "已中断"}))
+			}
+			return errors.Join(fmt.Errorf(d.say(words{"this did not happen within %s; logs are in %s", "%s 内未发生；日志在 %s"}), d.Wait, d.Dir), err)
 		case <-time.After(100 * time.Millisecond):
 		}
 	}

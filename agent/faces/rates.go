@@ -86,13 +86,10 @@ func at(falseAccept float64, enrolled int) rate {
 // more are refused.
 const crowded = 0.6
 
-// Crowded says what a library of so many people costs and what to do about it;
-// it is empty where it costs little.
-func Crowded(falseAccept float64, enrolled int) string {
+// Crowded reports whether a library of so many people costs much: the
+// similarity that a face must have, and the fraction of the right people's
+// faces that have it.
+func Crowded(falseAccept float64, enrolled int) (similarity, right float64, much bool) {
 	r := at(falseAccept, enrolled)
-	if r.similarity <= crowded {
-		return ""
-	}
-	return fmt.Sprintf("with %d people enrolled and /faces/false_accept at %g a face must be %.2f alike, which about %.0f %% of the right people are at a look; enrol fewer people, or take the risk of a larger /faces/false_accept",
-		enrolled, falseAccept, r.similarity, 100*r.trueAccept)
+	return r.similarity, r.trueAccept, r.similarity > crowded
 }

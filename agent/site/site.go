@@ -59,10 +59,9 @@ func Open(dir, bin string) (*Site, error) {
 		}
 	}
 	s := &Site{Dir: dir, Bin: bin}
-	if b, err := os.ReadFile(filepath.Join(dir, "site.json")); err == nil {
-		if json.Unmarshal(b, &s.addresses) == nil && s.HTTP != "" && s.MQTT != "" {
-			return s, nil
-		}
+	var found bool
+	if s.addresses, found = read(dir); found {
+		return s, nil
 	}
 	for _, a := range []*string{&s.HTTP, &s.MQTT} {
 		if *a, err = freeAddress(); err != nil {
@@ -73,7 +72,18 @@ func Open(dir, bin string) (*Site, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s, os.WriteFile(filepath.Join(dir, "site.json"), b, 0o600)
+	return s, os.WriteFile(filepath.Join(dir, Mark), b, 0o600)
+}
+
+// Mark is the file by which a site's directory is known.
+const Mark = "site.json"
+
+// In reports whether dir is a site's directory.
+func In(dir string) bool { _, found := read(dir); return found }
+
+func read(dir string) (a addresses, found bool) {
+	b, err := os.ReadFile(filepath.Join(dir, Mark))
+	return a, err == nil && json.Unmarshal(b, &a) == nil && a.HTTP != "" && a.MQTT != ""
 }
 
 // freeAddress finds a loopback port that nobody listens on at this moment.

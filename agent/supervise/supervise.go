@@ -46,7 +46,11 @@ type Status struct {
 	Reason   string     `json:"reason"` // of the last restart
 	RSSBytes int64      `json:"rss_bytes"`
 	Hello    link.Hello `json:"hello"`
-	Alive    link.Alive `json:"alive"`
+	Alive    link.Alive `json:"alive"` // of the child that runs; zero until it has said so
+	Since    int64      `json:"since"` // Unix s when the child was started
+	// LastFault is what a child last reported, and when (Unix s).
+	LastFault   string `json:"last_fault,omitempty"`
+	LastFaultAt int64  `json:"last_fault_at,omitempty"`
 }
 
 // Supervisor is safe for concurrent use.
@@ -202,12 +206,19 @@ func (s *Supervisor) child(ctx context.Context, task Task, changed <-chan struct
 		_ = cmd.Process.Kill()
 		ours.Close()
 	})
-	heard := make(chan struct{}, 1)
+	heard, listened := make(chan struct{}, 1), make(chan struct{})
 	conn := link.NewConn(ours)
-	wait.Go(func() { cancel(s.listen(conn, heard)) })
+	var fault string
+	wait.Go(func() {
+		var err error
+		fault, err = s.listen(conn, heard)
+		close(listened)
+		cancel(err)
+	})
 	wait.Go(func() { cancel(s.watch(ctx, task, cmd.Process.Pid, heard)) })
 	s.mu.Lock()
 	s.conn, s.status.Running, s.status.PID = conn, true, cmd.Process.Pid
+	s.status.Since, s.status.Alive = time.Now().Unix(), link.Alive{}
 	s.mu.Unlock()
 	if err := conn.Send(link.Message{Settings: &task.Settings}); err != nil {
 		cancel(err)
@@ -216,23 +227,30 @@ func (s *Supervisor) child(ctx context.Context, task Task, changed <-chan struct
 	if err == nil {
 		err = errors.New("it ended by itself")
 	}
+	select { // its last words are still to be read
+	case <-listened:
+	case <-time.After(time.Second):
+	}
 	cancel(err)
 	wait.Wait()
 	s.mu.Lock()
 	s.conn = nil
 	s.mu.Unlock()
 	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, io.EOF) {
-		return cause
+		err = cause
+	}
+	if fault != "" && !errors.Is(err, errRetasked) {
+		err = fmt.Errorf("%w; it had said: %s", err, fault)
 	}
 	return err
 }
 
-// listen hands on what the child says.
-func (s *Supervisor) listen(conn *link.Conn, heard chan struct{}) error {
+// listen hands on what the child says, and gives the last fault it reported.
+func (s *Supervisor) listen(conn *link.Conn, heard chan struct{}) (fault string, err error) {
 	for {
 		m, err := conn.Receive()
 		if err != nil {
-			return err
+			return fault, err
 		}
 		select {
 		case heard <- struct{}{}:
@@ -249,8 +267,14 @@ func (s *Supervisor) listen(conn *link.Conn, heard chan struct{}) error {
 			s.mu.Unlock()
 		case m.Result != nil:
 			s.o.OnResult(m.Result)
-		case m.Fault != nil && s.o.OnFault != nil:
-			s.o.OnFault(*m.Fault)
+		case m.Fault != nil:
+			fault = m.Fault.Message
+			s.mu.Lock()
+			s.status.LastFault, s.status.LastFaultAt = fault, time.Now().Unix()
+			s.mu.Unlock()
+			if s.o.OnFault != nil {
+				s.o.OnFault(*m.Fault)
+			}
 		}
 	}
 }

@@ -34,6 +34,9 @@ func fakeVision(how string) {
 	switch how {
 	case "crash":
 		panic("segmentation fault")
+	case "fault":
+		_ = c.Send(link.Message{Fault: &link.Fault{Message: "the models are not there"}})
+		os.Exit(1)
 	case "hang":
 		time.Sleep(time.Hour)
 	case "grow":
@@ -93,6 +96,14 @@ func TestRestarts(t *testing.T) {
 				t.Errorf("%+v, want the reason %q", s, reason)
 			}
 		})
+	}
+}
+
+// What a child reports before it ends is the reason, not its exit status alone.
+func TestItsLastWords(t *testing.T) {
+	s := run(t, "fault", 0, func(s *Supervisor, _ int32) bool { return s.Status().Restarts >= 3 })
+	if !strings.HasSuffix(s.Reason, "; it had said: the models are not there") || s.LastFault != "the models are not there" || s.LastFaultAt == 0 || s.Since == 0 {
+		t.Errorf("%+v", s)
 	}
 }
 

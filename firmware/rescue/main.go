@@ -32,20 +32,38 @@ DIR (default /opt/gatehouse) holds the slots a and b and the link "current".
 func main() {
 	if err := command(os.Args[1:], os.Stdout, os.Stderr); err != nil && !errors.Is(err, flag.ErrHelp) {
 		fmt.Fprintln(os.Stderr, "gatehouse-rescue:", err)
+		if errors.As(err, new(usageError)) {
+			os.Exit(2)
+		}
 		os.Exit(1)
 	}
 }
 
+// usageError is a mistake in the command line; the program exits with 2.
+type usageError struct{ error }
+
 func command(args []string, out, log io.Writer) error {
-	if len(args) == 0 || args[0] == "--help" || args[0] == "-h" || args[0] == "help" {
+	if len(args) == 0 {
+		fmt.Fprint(log, usage)
+		return usageError{errors.New("name a command")}
+	}
+	if args[0] == "--help" || args[0] == "-h" || args[0] == "help" {
 		fmt.Fprint(out, usage)
 		return nil
 	}
+	if args[0] == "--version" {
+		args[0] = "version"
+	}
 	f := flag.NewFlagSet("gatehouse-rescue "+args[0], flag.ContinueOnError)
+	f.SetOutput(io.Discard)
+	f.Usage = func() { fmt.Fprint(out, usage) }
 	dir := f.String("dir", "/opt/gatehouse", "directory of the slots")
 	program := f.String("program", "gatehouse", "name of the program in a slot")
 	if err := f.Parse(args[1:]); err != nil {
-		return err
+		if errors.Is(err, flag.ErrHelp) {
+			return err
+		}
+		return usageError{fmt.Errorf("%w; see gatehouse-rescue --help", err)}
 	}
 	switch args[0] {
 	case "run":
@@ -60,10 +78,10 @@ func command(args []string, out, log io.Writer) error {
 	case "status":
 		return status(slot.Dir(*dir), out)
 	case "version":
-		fmt.Fprintln(out, version)
+		fmt.Fprintln(out, "gatehouse-rescue", version)
 		return nil
 	}
-	return fmt.Errorf("unknown command %q; see gatehouse-rescue --help", args[0])
+	return usageError{fmt.Errorf("unknown command %q; see gatehouse-rescue --help", args[0])}
 }
 
 func status(d slot.Dir, out io.Writer) error {

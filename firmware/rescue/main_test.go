@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -118,4 +120,25 @@ func TestRescue(t *testing.T) {
 			t.Errorf("%s", out)
 		}
 	})
+}
+
+// A mistake in the command line ends with 2, as in the other programs.
+func TestCommandLine(t *testing.T) {
+	for _, c := range []struct {
+		args  string
+		usage bool
+	}{
+		{"", true}, {"fly", true}, {"status --fly", true}, {"status --dir /nowhere", false},
+	} {
+		err := command(strings.Fields(c.args), io.Discard, io.Discard)
+		if errors.As(err, new(usageError)) != c.usage || err == nil {
+			t.Errorf("gatehouse-rescue %s: %v", c.args, err)
+		}
+	}
+	for _, args := range []string{"version", "--version"} {
+		var out strings.Builder
+		if err := command([]string{args}, &out, io.Discard); err != nil || out.String() != "gatehouse-rescue "+version+"\n" {
+			t.Errorf("%s: %q %v", args, out.String(), err)
+		}
+	}
 }

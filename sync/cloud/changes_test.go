@@ -20,11 +20,11 @@ import (
 )
 
 type changeView struct {
-	ID, Digest, Kind, Content string
-	SetDigest                 string `json:"set_digest"`
-	Targets                   int
-	Counts                    map[string]int
-	Rollout                   struct {
+	ID, Digest, Kind, Content, Failure string
+	SetDigest                          string `json:"set_digest"`
+	Targets                            int
+	Counts                             map[string]int
+	Rollout                            struct {
 		State, Reason                        string
 		Planned, Released, Used, Failed, Run int
 	}
@@ -528,4 +528,42 @@ func TestPolicyAndKeys(t *testing.T) {
 	}
 	// A board that was away when the policy changed hears it when it comes.
 	c.untilDevice(r.sn, func(d map[string]any) bool { return d["policy_revision"] == 3.0 })
+}
+
+// A change that a board has refused keeps the reason when it is applied all the
+// same: the board answers the apply with "does not exist", which tells nothing.
+func TestARefusalKeepsItsReason(t *testing.T) {
+	c := startCloud(t, t.TempDir())
+	r := c.robot(t, 1, 0)
+	defer r.online()()
+	r.set("stage", errcode.ParamsError)
+	v := c.create(configs, map[string]any{"content": `{"mode":"merge","config":{"camera":{"fps":0}}}`, "targets": map[string]any{"sns": []string{r.sn}}})
+	c.until(configs, v.ID, func(v changeView) bool { return v.Counts["failed"] == 1 })
+	c.put(configs + "/" + v.ID + "/apply")
+	stopped := c.until(configs, v.ID, func(v changeView) bool { return v.Rollout.State == "stopped" && v.Counts["failed"] == 1 })
+	want := r.sn + ": 1103 Request params error!"
+	if stopped.Failure != want {
+		t.Errorf("the failure is %q, want %q", stopped.Failure, want)
+	}
+	for deadline := time.Now().Add(10 * time.Second); len(r.verbs(v.ID)) < 3 && time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
+	}
+	if verbs := r.verbs(v.ID); !reflect.DeepEqual(verbs, []string{"stage", "stage", "apply"}) {
+		t.Fatalf("the board got %v", verbs)
+	}
+	// A later change is answered after the apply, so that answer has been read.
+	r.set("stage", 0)
+	later := c.create(configs, map[string]any{"content": `{"mode":"merge","config":{}}`, "targets": map[string]any{"sns": []string{r.sn}}})
+	c.until(configs, later.ID, func(v changeView) bool { return v.Counts["staged"] == 1 })
+	var list struct {
+		Results []struct {
+			SN, State string
+			Result    wire.ChangeResult
+		}
+	}
+	if c.call("GET", configs+"/"+v.ID+"/devices", nil, &list); len(list.Results) != 1 || list.Results[0].State != "failed" || list.Results[0].Result.ErrorCode != int(errcode.ParamsError) {
+		t.Errorf("%+v", list)
+	}
+	if _, page := c.page("en", ""); !strings.Contains(page, want) {
+		t.Errorf("the page does not say %q:\n%s", want, page)
+	}
 }

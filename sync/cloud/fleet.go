@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"flag"
 	"fmt"
-	"io"
 	"os"
 	"time"
 
@@ -14,13 +12,13 @@ import (
 )
 
 // simulate is the command fleet.
-func simulate(ctx context.Context, args []string, out io.Writer) error {
+func simulate(ctx context.Context, c *call) error {
 	program, err := os.Executable()
 	if err != nil {
 		return fmt.Errorf("cannot find this program: %w", err)
 	}
-	o := fleet.Options{Program: program, Out: out}
-	f := flag.NewFlagSet("gatehouse-cloud fleet", flag.ContinueOnError)
+	o := fleet.Options{Program: program, Out: c.out}
+	f := newFlags(c)
 	f.IntVar(&o.Boards, "boards", 5000, "how many boards, 1 to 50000")
 	f.StringVar(&o.Broker, "broker", "embedded", "embedded, mosquitto (one is started), or tcp://host:port, which must let boards in without asking")
 	f.StringVar(&o.RestartBroker, "restart-command", "", "shell command that restarts the broker at tcp://host:port")
@@ -29,11 +27,8 @@ func simulate(ctx context.Context, args []string, out io.Writer) error {
 	f.DurationVar(&o.Within, "within", 10*time.Second, "the boards are switched on within this time, evenly")
 	f.IntVar(&o.Rows, "rows", 500, "rows of the whitelist that is rolled out")
 	f.DurationVar(&o.Steady, "steady", 10*time.Second, "how long the fleet is watched at rest")
-	if err := f.Parse(args); err != nil {
+	if err := c.parse(f, false); err != nil {
 		return err
-	}
-	if f.NArg() > 0 {
-		return fmt.Errorf("unknown argument %q; see gatehouse-cloud fleet --help", f.Arg(0))
 	}
 	if term.IsTerminal(int(os.Stderr.Fd())) {
 		o.Progress = os.Stderr

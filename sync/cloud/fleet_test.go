@@ -54,7 +54,7 @@ func TestFleetIsRefused(t *testing.T) {
 		"--broker nonsense": "--broker must be embedded, mosquitto or tcp://host:port",
 		"many":              `unknown argument "many"`,
 	} {
-		if err := simulate(context.Background(), strings.Fields(args), &strings.Builder{}); err == nil || !strings.Contains(err.Error(), want) {
+		if err := command(context.Background(), append([]string{"fleet"}, strings.Fields(args)...), &strings.Builder{}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}

@@ -155,6 +155,29 @@ func (c *cloud) callAs(id, key, method, path string, in, out any) errcode.Code {
 	return 0
 }
 
+// page fetches the overview page as a visitor who asks for host.
+func (c *cloud) page(language, host string) (int, string) {
+	c.t.Helper()
+	r, err := http.NewRequest(http.MethodGet, "http://"+c.s.http+"/", nil)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r.Header.Set("Accept-Language", language)
+	if host != "" {
+		r.Host = host
+	}
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
 const sn = "265e1040-85e01fb7"
 
 // board is a board reduced to its keys and its connection.
@@ -439,38 +462,22 @@ func TestOverview(t *testing.T) {
 	if code := c.call("POST", "/v2/stp/user/whitelists", map[string]any{"content": `{"mode":"replace","rows":[]}`, "targets": map[string]any{"sns": []string{sn}}, "remark": "<winter>"}, nil); code != 0 {
 		t.Fatal(code)
 	}
-	get := func(language, host string) (int, string) {
-		t.Helper()
-		r, err := http.NewRequest(http.MethodGet, "http://"+c.s.http+"/", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.Header.Set("Accept-Language", language)
-		if host != "" {
-			r.Host = host
-		}
-		answer, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer answer.Body.Close()
-		text, err := io.ReadAll(answer.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return answer.StatusCode, string(text)
-	}
 	for language, word := range map[string][2]string{"en": {"opened", "not heard from"}, "zh-CN": {"打开", "未响应"}} {
-		status, page := get(language, "")
+		status, page := c.page(language, "")
 		if status != http.StatusOK || !strings.Contains(page, word[0]) || !strings.Contains(page, word[1]) || !strings.Contains(page, sn) || !strings.Contains(page, "&lt;川A12345&gt;") || !strings.Contains(page, "&lt;winter&gt;") || !strings.HasSuffix(strings.TrimSpace(page), "</table>") {
 			t.Errorf("%s: %d %s", language, status, page)
+		}
+		if language == "zh-CN" && (!strings.Contains(page, "<td>白名单<td>") || !strings.Contains(page, "打开 (在白名单中)")) {
+			t.Errorf("the page is not all Chinese: %s", page)
 		}
 		if strings.Contains(page, b.body.Broker.Password) || strings.Contains(page, c.key) {
 			t.Error("the page shows a secret")
 		}
 	}
-	if status, _ := get("en", "evil.example"); status != http.StatusForbidden {
-		t.Errorf("asked for under a foreign name: %d", status)
+	for language, word := range map[string]string{"en": "own machine only", "zh-CN": "只能在云平台"} {
+		if status, page := c.page(language, "evil.example"); status != http.StatusForbidden || !strings.Contains(page, word) {
+			t.Errorf("asked for under a foreign name: %d %s", status, page)
+		}
 	}
 }
 

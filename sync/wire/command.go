@@ -172,7 +172,7 @@ const (
 type ChangeCommand struct {
 	OperatorType string     `json:"operator_type"`          // stage, apply, cancel or query
 	ChangeID     string     `json:"change_id"`              // the cloud's: 1–64 letters, digits, - and _; query: empty for all
-	Digest       string     `json:"digest,omitempty"`       // "sha256:" and hex, over the bytes of Content
+	Digest       string     `json:"digest,omitempty"`       // "sha256:" and hex, over the bytes of content
 	Content      string     `json:"content,omitempty"`      // JSON text as a string, so that its bytes are exact
 	URL          string     `json:"url,omitempty"`          // HTTP(S) address of the content, instead of it
 	Length       int64      `json:"length,omitempty"`       // of what is behind url, in bytes
@@ -244,7 +244,7 @@ type ChangeReport struct {
 	Progress int           `json:"progress"`         // 0–100
 	Result   *ChangeResult `json:"result"`           // how it ended, or why the last command failed
 	Digest   string        `json:"digest"`           // of the content
-	// SetDigest names the whole whitelist or config that the board has after the
+	// The whole whitelist or config that the board has after the
 	// change was used; its birth tells the same, so that drift shows.
 	SetDigest string `json:"set_digest,omitempty"`
 }

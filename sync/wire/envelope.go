@@ -62,7 +62,7 @@ type Reply struct {
 	Name         string `json:"name"`                    // of the command
 	Version      string `json:"version"`                 // 1.0
 	Timestamp    int64  `json:"timestamp"`               // Unix s
-	Code         int    `json:"code"`                    // 200, or as errcode.Error.MQTTCode
+	Code         int    `json:"code"`                    // 200, or of the table below
 	Payload      any    `json:"payload"`                 // always there, null where there is nothing
 	ErrorCode    int    `json:"error_code,omitempty"`    // of the error table
 	ErrorMessage string `json:"error_message,omitempty"` // what is wrong, and where

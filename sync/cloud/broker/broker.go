@@ -45,6 +45,12 @@ func Start(address, dir string, auth Authenticate) (*Broker, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot start the broker: port %q: %w", portText, err)
 	}
+	// The server does not say that it cannot listen; it is only never ready.
+	probe, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("cannot start the broker: %w", err)
+	}
+	probe.Close()
 	b := &Broker{password: rand.Text()}
 	o := &server.Options{
 		ServerName: "gatehouse-cloud", DontListen: true, NoSigs: true, NoLog: true,
@@ -64,7 +70,7 @@ func Start(address, dir string, auth Authenticate) (*Broker, error) {
 	b.server.Start()
 	if !b.server.ReadyForConnections(20 * time.Second) {
 		b.server.Shutdown()
-		return nil, errors.New("cannot start the broker: it is not ready after 20 s; is the address in use?")
+		return nil, errors.New("cannot start the broker: it is not ready after 20 s")
 	}
 	return b, nil
 }

@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"net"
+	"strings"
 	"testing"
 	"time"
 
@@ -33,6 +34,22 @@ func TestManyBoards(t *testing.T) {
 		if code := subscribe(t, conn, sn); code != 1 {
 			t.Fatalf("board %d is given QoS %#x for its commands", i+1, code)
 		}
+	}
+}
+
+// A taken address is told at once.
+func TestTakenAddress(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	began := time.Now()
+	if _, err := Start(l.Addr().String(), t.TempDir(), nil); err == nil || !strings.Contains(err.Error(), "in use") {
+		t.Errorf("%v", err)
+	}
+	if waited := time.Since(began); waited > patience/2 {
+		t.Errorf("it took %s", waited)
 	}
 }
 

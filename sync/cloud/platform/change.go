@@ -40,6 +40,7 @@ type change struct {
 	Rollout rollout        `json:"rollout"`
 
 	Content string `json:"content,omitempty"` // in answers, where it is short
+	Failure string `json:"failure,omitempty"` // in answers: the first device on which it has failed, and why
 }
 
 // target is what one device should do with a change, and what it has said.
@@ -269,7 +270,9 @@ func (p *Platform) getChange(k *kind) func(q *request) (any, error) {
 	return func(q *request) (any, error) {
 		var c *change
 		err := p.db.View(func(tx *bolt.Tx) (err error) {
-			c, err = p.ownChange(tx, k, q.PathValue("id"), q.account.ID)
+			if c, err = p.ownChange(tx, k, q.PathValue("id"), q.account.ID); err == nil {
+				c.Failure = p.firstFailure(tx, c)
+			}
 			return err
 		})
 		if err != nil {
@@ -319,9 +322,33 @@ func (p *Platform) changeDevices(k *kind) func(q *request) (any, error) {
 		if err != nil {
 			return nil, err
 		}
+		for i, t := range targets {
+			if t.State == statePending { // or failed: it has refused it
+				targets[i].State = t.label()
+			}
+		}
 		return scan(q.query, targets)
 	}
 }
+
+// firstFailure tells the first device on which a change has failed, and why.
+func (p *Platform) firstFailure(tx *bolt.Tx, c *change) string {
+	if c.Counts[stateFailed] == 0 {
+		return ""
+	}
+	text := ""
+	_ = eachWithPrefix(p, tx, targetsBucket, c.ID+"\x00", func(_ string, t target) error {
+		if !t.failed() {
+			return nil
+		}
+		text = fmt.Sprintf("%s: %d %s", t.SN, t.Result.ErrorCode, t.Result.ErrorMessage)
+		return errFound
+	})
+	return text
+}
+
+// errFound ends a walk over records.
+var errFound = errors.New("found")
 
 // targetsOf are a change's targets in order of their serial numbers.
 func (p *Platform) targetsOf(tx *bolt.Tx, c *change) (list []target, err error) {

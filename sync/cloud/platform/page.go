@@ -23,7 +23,7 @@ th,td{text-align:left;padding:.35em .8em .35em 0;border-bottom:1px solid #8884}.
 {{template "changes" .}}
 <h2>{{if .Zh}}最近事件{{else}}Last events{{end}}</h2>
 <table><tr>{{if .Zh}}<th>时间<th>设备<th>车牌<th>置信度<th>道闸{{else}}<th>Time<th>Device<th>Plate<th>Confidence<th>Barrier{{end}}</tr>
-{{range .Events}}<tr><td>{{.When}}<td>{{.SN}}<td>{{.Plate}}{{.UserID}}<td>{{.Confidence}} %<td class="{{if .Opened}}open{{end}}">{{if $.Zh}}{{if .Opened}}打开{{else}}未开{{end}}{{else}}{{if .Opened}}opened{{else}}closed{{end}}{{end}} ({{.Reason}})</tr>{{end}}</table>
+{{range .Events}}<tr><td>{{.When}}<td>{{.SN}}<td>{{.Plate}}{{.UserID}}<td>{{.Confidence}} %<td class="{{if .Opened}}open{{end}}">{{if $.Zh}}{{if .Opened}}打开{{else}}未开{{end}}{{else}}{{if .Opened}}opened{{else}}closed{{end}}{{end}}{{with .Why $.Zh}} ({{.}}){{end}}</tr>{{end}}</table>
 `))
 
 // When is the event's time for the page.
@@ -32,7 +32,11 @@ func (e event) When() string { return e.when() }
 func (p *Platform) overview(w http.ResponseWriter, r *http.Request) {
 	host, _, err := net.SplitHostPort(r.RemoteAddr)
 	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() || !localHost(r.Host) {
-		http.Error(w, "this page is shown on the cloud's own machine only", http.StatusForbidden)
+		text := "This page is shown on the cloud's own machine only; from elsewhere it is reached through a port forwarded by ssh (ssh -L)"
+		if chinese(r) {
+			text = "本页面只能在云平台所在的机器上查看；从其他机器可用 ssh -L 转发端口后查看"
+		}
+		http.Error(w, text, http.StatusForbidden)
 		return
 	}
 	page := struct {
@@ -40,7 +44,7 @@ func (p *Platform) overview(w http.ResponseWriter, r *http.Request) {
 		Devices []device
 		Changes []change
 		Events  []event
-	}{Zh: strings.Contains(r.Header.Get("Accept-Language"), "zh")}
+	}{Zh: chinese(r)}
 	err = p.db.View(func(tx *bolt.Tx) error {
 		err := each(p, tx, devicesBucket, func(_ string, d device) error {
 			page.Devices = append(page.Devices, d)
@@ -67,6 +71,9 @@ func (p *Platform) overview(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", "text/html; charset=utf-8")
 	_, _ = w.Write(text.Bytes())
 }
+
+// chinese reports whether the visitor reads Chinese.
+func chinese(r *http.Request) bool { return strings.Contains(r.Header.Get("Accept-Language"), "zh") }
 
 // localHost guards against a page elsewhere that has this one fetched under its own name.
 func localHost(hostPort string) bool {

@@ -245,6 +245,17 @@ func (p *Platform) AddBoard(sn, publicKey string) error {
 	})
 }
 
+// Known gives 5002 for a board that is not in the factory list.
+func (p *Platform) Known(sn string) error {
+	return p.db.View(func(tx *bolt.Tx) error {
+		key, err := store.Get(tx.Bucket(factoryBucket), []byte(sn))
+		if err == nil && key == nil {
+			err = errcode.New(errcode.DeviceNotExist, "")
+		}
+		return err
+	})
+}
+
 // each decodes all records of a bucket; a damaged one is logged and left out.
 func each[T any](p *Platform, tx *bolt.Tx, bucket []byte, f func(key string, v T) error) error {
 	return store.ForEach(tx.Bucket(bucket), func(k, text []byte, err error) error {

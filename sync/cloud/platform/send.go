@@ -301,6 +301,10 @@ func (p *Platform) reported(tx *bolt.Tx, d *device, r wire.ChangeReport, code in
 	case code == int(k.notExist) && old.State != statePending:
 		t.State, t.Step, t.Progress, t.Result = statePending, "", 0, nil // it has it no more: staged again
 		wake = append(wake, d.SN)
+	case code == int(k.notExist):
+		// It has never staged it, so it cannot apply it: what it answers to the
+		// stage says why, and where that was lost it is sent again.
+		return nil, nil
 	default:
 		t.take(r, code, message, now)
 	}

@@ -72,9 +72,9 @@ var vendorMessages = []message{
 
 // ourMessages are our extension, in the order of management.md.
 var ourMessages = []message{
-	{name: "config", direction: down, in: inBody, of: "ChangeCommand", means: "Stage, apply, cancel or ask for a change of the config. content: {mode: replace or merge, config: {…}}.", reply: "in body; a query without change_id gives {changes: array}", replyOf: "ChangeReport"},
-	{name: "upgrade", direction: down, in: inBody, of: "ChangeCommand", means: "The same for an upgrade. content: the release's manifest.", reply: "as config"},
-	{name: "whitelist", direction: down, in: inBody, of: "ChangeCommand", means: "The same for a whole whitelist. content: {mode: replace or delta, rows: array of WhitelistRecord, remove: array of plates}.", reply: "as config"},
+	{name: "config", direction: down, in: inBody, of: "ChangeCommand", means: "Stage, apply, cancel or ask for a change of the config. content is JSON in a string: {mode: replace or merge, config: {…}}.", reply: "in body; a query without change_id gives {changes: array}", replyOf: "ChangeReport"},
+	{name: "upgrade", direction: down, in: inBody, of: "ChangeCommand", means: "The same for an upgrade. content is the release's manifest, JSON in a string.", reply: "as config"},
+	{name: "whitelist", direction: down, in: inBody, of: "ChangeCommand", means: "The same for a whole whitelist. content is JSON in a string: {mode: replace or delta, rows: array of WhitelistRecord, remove: array of plates}.", reply: "as config"},
 	{name: wire.NameChange, direction: up, in: inBody, of: "ChangeReport", means: "A change took another state; the last one of its results never changes."},
 	{name: wire.NameBirth, direction: up, in: inBody, of: "Birth", means: "Sent on every connect."},
 	{name: wire.NameOffline, direction: up, in: inBody, of: "Offline", means: "The last will, unless mqtt.last_will is off, and the farewell of a graceful stop."},

@@ -19,6 +19,12 @@ func TestThePageIsUpToDate(t *testing.T) {
 	if string(have) != want {
 		t.Error("PROTOCOL.md differs from the message types; run `go generate ./sync/wire`")
 	}
+	if m := regexp.MustCompile(`(?m)^\|.*\n[^|\n].*`).FindString(want); m != "" {
+		t.Errorf("no blank line ends the table before %q", m)
+	}
+	if m := regexp.MustCompile(`\b(errcode|wire|json)\.[A-Z]\w*|\w+\.go\b`).FindString(want); m != "" {
+		t.Errorf("the page speaks of Go's %s", m)
+	}
 	for _, l := range regexp.MustCompile(`\]\(#([a-z0-9]+)\)`).FindAllStringSubmatch(want, -1) {
 		if !strings.Contains(strings.ToLower(want), "\n### "+l[1]+"\n") {
 			t.Errorf("a link to %s leads nowhere", l[1])

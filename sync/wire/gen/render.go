@@ -71,6 +71,7 @@ func document(dir string) (string, error) {
 		if err := p.typeTable(t.of); err != nil {
 			return "", err
 		}
+		p.WriteString("\n")
 		p.done[t.of] = true
 	}
 	p.WriteString(strings.TrimPrefix(answers, "\n"))

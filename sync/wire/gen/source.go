@@ -7,6 +7,7 @@ import (
 	"go/token"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"strconv"
 	"strings"
 )
@@ -73,12 +74,16 @@ func (s *source) constant(spec *ast.ValueSpec) {
 	}
 }
 
+// elsewhere is a comment's word on where a fact comes from: a page that is not
+// in this repository.
+var elsewhere = regexp.MustCompile(` \((vendor-mqtt|management|cloud-api)\.md[^)]*\)`)
+
 // comment is a comment's text on one line.
 func comment(c *ast.CommentGroup) string {
 	if c == nil {
 		return ""
 	}
-	return strings.Join(strings.Fields(c.Text()), " ")
+	return elsewhere.ReplaceAllString(strings.Join(strings.Fields(c.Text()), " "), "")
 }
 
 // fields lists the JSON fields of a type; those of anonymous structs stand
