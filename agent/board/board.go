@@ -52,6 +52,7 @@ type Board struct {
 
 	periphery
 	channels
+	troubles
 
 	commands   chan inbound
 	unanswered atomic.Int32            // commands under way: their answer has not arrived at the broker
@@ -135,6 +136,9 @@ func openBoard(o Options, aside string) (opened *Board, err error) {
 	if b.openings, b.left, err = openOpenings(filepath.Join(o.Dir, "openings"), o.Log); err != nil {
 		return nil, err
 	}
+	if list := b.settings.Overrides(); len(list) > 0 {
+		o.Log.Warn("the pushed config overrides the board's own file", "what", list)
+	}
 	c := b.settings.Start()
 	b.current.Store(&c)
 	if err := b.openParts(c, o); err != nil {
@@ -152,10 +156,7 @@ func (b *Board) openParts(c configs.Config, o Options) (err error) {
 	if err != nil {
 		return err
 	}
-	driver, err := newBarrier(c.Barrier)
-	if err != nil {
-		return err
-	}
+	driver, lines := newBarrier(c.Barrier)
 	b.barrier = barrier.NewLocks(driver, c.Ports.KeepLocks)
 	b.gate = gate.New(b.state.Whitelist, b.state.Faces, b.barrier, gateOptions(c))
 	b.vision = supervise.New(supervise.Options{
@@ -164,8 +165,9 @@ func (b *Board) openParts(c configs.Config, o Options) (err error) {
 	if err = store.Guard(func() error { return b.openChanges(o) }); err != nil {
 		return err
 	}
-	b.state.cleared = b.engine.Cleared
-	if err := b.openChannels(c, o.Dir); err != nil {
+	b.state.clearing, b.state.cleared = b.settings.Clear, b.cleared
+	b.served, b.wired = b.channelParts(c, o.Dir), append(lines, b.inputParts(c.Ports)...)
+	if err := b.openEach(o, append(b.wired, b.served...)); err != nil {
 		return err
 	}
 	return b.openPeriphery(c.Ports)
@@ -178,18 +180,15 @@ func (b *Board) openChanges(o Options) (err error) {
 	return err
 }
 
-// newBarrier makes the driver that the config names.
-func newBarrier(c configs.Barrier) (barrier.Driver, error) {
+// newBarrier makes the driver that the config names, and what of it has to be opened.
+func newBarrier(c configs.Barrier) (barrier.Driver, []part) {
 	switch c.Driver {
-	case "serial":
+	case "serial": // opens its port when it switches
 		return barrier.NewRelays(barrier.NewSerial(barrier.SerialOptions{Port: c.Serial.Port, Baud: c.Serial.Baud,
 			Protocol: barrier.Protocol(c.Serial.Protocol), Address: c.Serial.Address})), nil
 	case "gpio":
-		lines, err := barrier.NewGPIO(c.GPIO.Lines, c.GPIO.ActiveLow)
-		if err != nil {
-			return nil, err
-		}
-		return barrier.NewRelays(lines), nil
+		lines := &lateLines{find: func() (barrier.Switch, error) { return barrier.NewGPIO(c.GPIO.Lines, c.GPIO.ActiveLow) }}
+		return barrier.NewRelays(lines), []part{{"barrier", lines.open, nil}}
 	}
 	return barrier.NewSoftware(time.Duration(c.CloseAfter)), nil
 }
@@ -507,13 +506,13 @@ func thousandths(score float64) float64 { return math.Floor(score*1000+1e-9) / 1
 // does.
 func percent(score float64) int { return int(score*100 + 1e-9) }
 
-// account is whom events belong to, 0 while the board is not bound.
+// account is the mark of whom events belong to, 0 while the board is not bound.
 func (b *Board) account() int64 {
 	bound, err := b.state.Binding()
 	if err != nil {
 		return 0
 	}
-	return bound.account()
+	return bound.mark()
 }
 
 // reportChange takes a change's report over into the outbox.
@@ -529,7 +528,9 @@ func (b *Board) reportChange(r wire.ChangeReport) error {
 // Bind binds the board and connects it to its new broker.
 func (b *Board) Bind(ctx context.Context, c binding.Client, groupID int64, remark string) error {
 	err := b.state.Bind(ctx, c, groupID, remark)
-	b.reconnect()
+	if err == nil || binding.Unsure(err) {
+		b.reconnect()
+	}
 	return err
 }
 
@@ -546,7 +547,7 @@ func (b *Board) rebind(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if before.Cloud == "" {
+	if before.asks() == "" {
 		return errcode.New(errcode.DeviceNotBound, "")
 	}
 	select {
@@ -580,10 +581,12 @@ func (b *Board) unbound(ctx context.Context) error {
 	return err
 }
 
-// Unbind takes the board out of its account here; the cloud has done so before.
-func (b *Board) Unbind() error {
-	err := b.state.Clear()
-	b.reconnect()
+// Unbind takes the board out of its account.
+func (b *Board) Unbind(ctx context.Context, c binding.Client) error {
+	err := b.state.Unbind(ctx, c)
+	if err == nil {
+		b.reconnect()
+	}
 	return err
 }
 

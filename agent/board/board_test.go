@@ -148,8 +148,11 @@ func TestEventsBelongToAnAccount(t *testing.T) {
 // fakeCloud answers bindings and handshakes as the reference cloud does;
 // answering decides what it remembers.
 type fakeCloud struct {
-	account int64 // 0: nobody has bound the board
-	drop    bool  // the answer to a binding is lost after the commit
+	id      string       // the cloud's; "": it tells none
+	account int64        // 0: nobody has bound the board
+	drop    bool         // the answer to a binding is lost after the commit
+	refuse  errcode.Code // the answer to a binding; 0: it is agreed to
+	asked   int          // handshakes
 }
 
 func (f *fakeCloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
@@ -158,6 +161,18 @@ func (f *fakeCloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		var h binding.Hello
 		_ = json.NewDecoder(r.Body).Decode(&h)
 		sealKey = h.SealKey
+		f.asked++
+	} else if r.Method == http.MethodDelete {
+		if f.account == 0 {
+			answer(w, nil, errcode.New(errcode.DeviceNotBound, ""))
+			return
+		}
+		f.account = 0
+		answer(w, binding.ItemResults{Successes: []binding.DeviceItem{{}}}, nil)
+		return
+	} else if f.refuse != 0 {
+		answer(w, nil, errcode.New(f.refuse, ""))
+		return
 	} else {
 		var in struct{ Devices []binding.DeviceItem }
 		_ = json.NewDecoder(r.Body).Decode(&in)
@@ -171,7 +186,7 @@ func (f *fakeCloud) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer(w, nil, errcode.New(errcode.DeviceNotBound, ""))
 		return
 	}
-	body := wire.BindBody{AccountID: f.account}
+	body := wire.BindBody{CloudID: f.id, AccountID: f.account}
 	body.Broker.URL, body.Broker.Password = "tcp://127.0.0.1:1", "secret"
 	sealed, _ := binding.Seal(sealKey, body)
 	if r.URL.Path == binding.HandshakePath {
@@ -206,13 +221,13 @@ func TestBindingAgrees(t *testing.T) {
 		t.Errorf("the serial number changed from %s to %s", sn, s.SN())
 	}
 	b, err := s.Binding()
-	if err != nil || b.Body != nil || b.Pending == "" {
+	if err != nil || b.Body != nil || b.Cloud != "" || b.Pending == nil || b.Pending.Cloud != server.URL {
 		t.Fatalf("%+v %v", b, err)
 	}
 	if err := s.Agree(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	if b, err = s.Binding(); err != nil || b.Body == nil || b.Body.AccountID != 7 || b.Pending != "" {
+	if b, err = s.Binding(); err != nil || b.Body == nil || b.Body.AccountID != 7 || b.Cloud != server.URL || b.Pending != nil {
 		t.Fatalf("%+v %v", b, err)
 	}
 	if text, _ := json.Marshal(b); strings.Contains(string(text), client.Secret) {
@@ -258,7 +273,7 @@ func TestUnbindIsAHint(t *testing.T) {
 	unbind("forged", errcode.RequestFailed, 1)
 	server.Config.Handler = http.NotFoundHandler()
 	unbind("the cloud is not there", errcode.RequestFailed, 1)
-	if b.account() != 7 {
+	if bindingOf(t, b.state).account() != 7 {
 		t.Error("it is unbound")
 	}
 	server.Config.Handler, cloud.account = cloud, 0

@@ -18,11 +18,12 @@ import (
 )
 
 // channels are the ways to parking systems beside MQTT; nil where the config
-// has them off.
+// has them off, or they do not work.
 type channels struct {
-	push     *push.Pusher
-	tcp      *camtcp.Server
-	listener net.Listener // of tcp
+	push     pusher
+	tcp      server
+	listener net.Listener // of tcp; its part's alone
+	served   []part       // both
 	plateIDs plateIDs
 }
 
@@ -31,25 +32,42 @@ var (
 	_ camtcp.Board = actions{}
 )
 
-// openChannels opens what the config names; dir is the state directory.
-func (b *Board) openChannels(c configs.Config, dir string) (err error) {
-	dir = filepath.Join(dir, "push")
-	if p := c.Push; len(p.Servers) > 0 {
-		b.push, err = push.New(push.Options{Servers: p.Servers, Mode: p.Mode, CA: p.CA, Timeout: time.Duration(p.Timeout), Retries: p.Retries,
-			Results: p.Results, Inputs: p.Inputs, SerialData: p.Serial, Devices: p.Register, Heartbeat: p.Heartbeat, Pictures: p.Pictures, Offline: p.Offline,
-			Allow: p.Allow, OpenWithin: time.Duration(p.OpenWithin), Dir: dir, SN: b.state.SN(),
-			Name: func() string { return b.config().Device.Name }, Address: localIP, Log: b.log}, actions{b, "push"})
-		if err != nil {
-			return err
-		}
-	} else if err := os.RemoveAll(dir); err != nil {
-		return fmt.Errorf("cannot empty the store of results for HTTP push: %w", err)
+// channelParts are the channels that the config names; dir is the state directory.
+func (b *Board) channelParts(c configs.Config, dir string) []part {
+	list := []part{{"push", func() error { return b.openPush(c.Push, filepath.Join(dir, "push")) }, b.runPush}}
+	if c.Port8131.Listen != "" {
+		list = append(list, part{"port8131", func() error { return b.openTCP(c) }, b.runTCP})
 	}
-	p := c.Port8131
-	if p.Listen == "" {
+	return list
+}
+
+func (b *Board) openPush(p configs.Push, dir string) error {
+	if len(p.Servers) == 0 {
+		if err := os.RemoveAll(dir); err != nil {
+			return fmt.Errorf("cannot empty the store of results for HTTP push: %w", err)
+		}
 		return nil
 	}
-	password := ""
+	opened, err := push.New(push.Options{Servers: p.Servers, Mode: p.Mode, CA: p.CA, Timeout: time.Duration(p.Timeout), Retries: p.Retries,
+		Results: p.Results, Inputs: p.Inputs, SerialData: p.Serial, Devices: p.Register, Heartbeat: p.Heartbeat, Pictures: p.Pictures, Offline: p.Offline,
+		Allow: p.Allow, OpenWithin: time.Duration(p.OpenWithin), Dir: dir, SN: b.state.SN(),
+		Name: func() string { return b.config().Device.Name }, Address: localIP, Log: b.log}, actions{b, "push"})
+	if err != nil {
+		return err
+	}
+	b.push.Store(opened)
+	return nil
+}
+
+func (b *Board) runPush(ctx context.Context) error {
+	if p := b.push.Load(); p != nil {
+		p.Run(ctx)
+	}
+	return nil
+}
+
+func (b *Board) openTCP(c configs.Config) (err error) {
+	p, password := c.Port8131, ""
 	if p.PasswordFile != "" {
 		text, err := os.ReadFile(p.PasswordFile)
 		if password = strings.TrimSpace(string(text)); err != nil || password == "" {
@@ -59,8 +77,15 @@ func (b *Board) openChannels(c configs.Config, dir string) (err error) {
 	if b.listener, err = net.Listen("tcp", p.Listen); err != nil {
 		return fmt.Errorf("cannot listen for TCP clients (/port8131/listen): %w", err)
 	}
-	b.tcp = camtcp.New(camtcp.Options{SN: b.state.SN(), Version: b.version, BoardVersion: c.Device.BoardVersion, Password: password,
-		Connections: p.Connections, Allow: p.Allow, Log: b.log}, actions{b, "tcp"})
+	b.tcp.Store(camtcp.New(camtcp.Options{SN: b.state.SN(), Version: b.version, BoardVersion: c.Device.BoardVersion, Password: password,
+		Connections: p.Connections, Allow: p.Allow, Log: b.log}, actions{b, "tcp"}))
+	return nil
+}
+
+func (b *Board) runTCP(ctx context.Context) error {
+	if err := b.tcp.Load().Serve(ctx, b.listener); err != nil {
+		return fmt.Errorf("TCP clients are no longer served: %w", err)
+	}
 	return nil
 }
 
@@ -71,30 +96,14 @@ func errOr(err error, text string) error {
 	return fmt.Errorf("%s", text)
 }
 
-// closeChannels closes what openChannels opened.
+// closeChannels closes the channels that are open.
 func (b *Board) closeChannels() {
-	if b.push != nil {
-		b.push.Close()
+	if p := b.push.Load(); p != nil {
+		p.Close()
 	}
 	if b.listener != nil {
 		b.listener.Close()
 	}
-}
-
-// runChannels serves parking systems until ctx ends.
-func (b *Board) runChannels(ctx context.Context) {
-	var wait sync.WaitGroup
-	if b.push != nil {
-		wait.Go(func() { b.push.Run(ctx) })
-	}
-	if b.tcp != nil {
-		wait.Go(func() {
-			if err := b.tcp.Serve(ctx, b.listener); err != nil {
-				b.log.Error("TCP clients are no longer served", "err", err)
-			}
-		})
-	}
-	wait.Wait()
 }
 
 // vendorResult reports whether a result is one of the vendor's: what a client
@@ -121,11 +130,11 @@ func (b *Board) tellChannels(d decided, m wire.IVSResult) {
 	if d.late {
 		at = time.Unix(0, 0) // no reply to it may move anything
 	}
-	if b.push != nil {
-		b.push.Result(m, d.result.Full, d.result.Crop, at)
+	if p := b.push.Load(); p != nil {
+		p.Result(m, d.result.Full, d.result.Crop, at)
 	}
-	if b.tcp != nil {
-		b.tcp.Result(m, d.result.Full, d.result.Crop, d.at)
+	if t := b.tcp.Load(); t != nil {
+		t.Result(m, d.result.Full, d.result.Crop, d.at)
 	}
 }
 

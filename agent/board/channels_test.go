@@ -134,9 +134,12 @@ func TestNoPasswordNoPort(t *testing.T) {
 			}
 		}
 		b, err := Open(c, filepath.Join(dir, "state"), "gatehouse-vision", "test", slog.New(slog.DiscardHandler))
-		if err == nil {
-			b.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if b.tcp.Load() != nil || b.listener != nil {
 			t.Errorf("%q: the port is open without a password", content)
 		}
+		b.Close()
 	}
 }

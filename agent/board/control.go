@@ -57,6 +57,12 @@ type Status struct {
 	Outbox outbox.Stats     `json:"outbox"`
 	Vision supervise.Status `json:"vision"`
 	Ports  Periphery        `json:"ports"`
+	// Troubles are parts of the board that do not work and are tried again, each
+	// "component: reason".
+	Troubles []string `json:"troubles"`
+	// Overrides are what the board's own file says and the pushed config says
+	// otherwise, each "JSON pointer (change id)".
+	Overrides []string `json:"overrides"`
 }
 
 // Status tells how the board does.
@@ -80,7 +86,7 @@ func (b *Board) Status() Status {
 	s.Config.Pushed, s.Config.Digest = b.settings.Pushed(), b.settings.Digest()
 	s.Faces = len(b.state.Faces.List())
 	s.Outbox, s.Vision = b.outbox.Stats(), b.vision.Status()
-	s.Ports = b.peripheryStatus()
+	s.Ports, s.Troubles, s.Overrides = b.peripheryStatus(), b.Troubles(), b.settings.Overrides()
 	return s
 }
 
@@ -118,6 +124,7 @@ func (b *Board) Serve(ctx context.Context, dir string) error {
 		answer(w, list, err)
 	})
 	mux.HandleFunc("GET /config", func(w http.ResponseWriter, _ *http.Request) { answer(w, b.ConfigStatus(), nil) })
+	mux.HandleFunc("POST /config/reset", func(w http.ResponseWriter, _ *http.Request) { answer(w, nil, b.ResetConfig()) })
 	mux.HandleFunc("GET /changes", func(w http.ResponseWriter, _ *http.Request) {
 		list, err := b.engine.States()
 		answer(w, append([]wire.ChangeReport{}, list...), err)
@@ -140,20 +147,24 @@ func (b *Board) Serve(ctx context.Context, dir string) error {
 			answer(w, nil, errcode.New(errcode.ParseJSONFailed, ""))
 			return
 		}
-		err := binding.Client{URL: in.Cloud, KeyID: in.KeyID, Secret: in.Secret}.Unbind(r.Context(), b.state.SN())
-		if err == nil || errcode.From(err).Code == errcode.DeviceNotBound {
-			err = b.Unbind()
-		}
-		answer(w, nil, err)
+		answer(w, nil, b.Unbind(r.Context(), binding.Client{URL: in.Cloud, KeyID: in.KeyID, Secret: in.Secret}))
 	})
 	b.serveFaces(mux)
 	b.serveRows(mux)
 	server := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
-	stopped := context.AfterFunc(ctx, func() { server.Close() })
-	defer stopped()
+	closed := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(closed)
+		last, cancel := context.WithTimeout(context.Background(), time.Second)
+		defer cancel()
+		_ = server.Shutdown(last) // what asks for a restart is answered
+		server.Close()
+	})
 	if err := server.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+		stop()
 		return err
 	}
+	<-closed
 	return nil
 }
 

@@ -85,11 +85,11 @@ func (b *Board) onVisionFault(f link.Fault) {
 	b.background.Go(func() { b.tellFault("vision", e) }) // the disk may stand still
 }
 
-// tellFault tells the cloud of a fault.
-func (b *Board) tellFault(component string, e *errcode.Error) {
+// tellFault tells the cloud of a fault, and reports whether there is one to tell.
+func (b *Board) tellFault(component string, e *errcode.Error) (told bool) {
 	account := b.account()
 	if account == 0 && b.config().MQTT.Broker == "" {
-		return
+		return false
 	}
 	payload, err := json.Marshal(wire.Body{Body: wire.Fault{ErrorCode: int(e.Code), ErrorMessage: e.Error(), Component: component, At: time.Now().Unix()}})
 	if err == nil {
@@ -98,4 +98,5 @@ func (b *Board) tellFault(component string, e *errcode.Error) {
 	if err != nil {
 		b.log.Error("a fault could not be stored for the cloud", "err", err)
 	}
+	return err == nil
 }

@@ -28,8 +28,10 @@ type identity struct {
 // a stranger to its account, and somebody would have to drive there.
 type kept struct {
 	identity
-	Cloud   string `json:"cloud,omitempty"`   // where it is bound
-	Account int64  `json:"account,omitempty"` // to whom
+	Cloud   string `json:"cloud,omitempty"`    // where it is bound
+	CloudID string `json:"cloud_id,omitempty"` // to whom there, see Binding
+	Account int64  `json:"account,omitempty"`
+	Mark    int64  `json:"mark,omitempty"`
 }
 
 const identityName = "identity.json"
@@ -67,9 +69,9 @@ func (s *State) keep() error {
 	if err != nil {
 		return err
 	}
-	k := kept{identity: s.identity, Cloud: b.Cloud, Account: b.Account}
+	k := kept{identity: s.identity, Cloud: b.Cloud, CloudID: b.CloudID, Account: b.account(), Mark: b.Mark}
 	if b.Body != nil {
-		k.Account = b.Body.AccountID
+		k.CloudID = b.Body.CloudID
 	}
 	text, err := json.Marshal(k)
 	if err != nil {
@@ -127,11 +129,8 @@ func (s *State) restoreBinding(tx *bolt.Tx, k kept) error {
 	if err == nil && found || k.Cloud == "" {
 		return nil
 	}
-	return store.PutJSON(b, bindingKey, Binding{Cloud: k.Cloud, Account: k.Account, Pending: restoredPending})
+	return store.PutJSON(b, bindingKey, Binding{Cloud: k.Cloud, CloudID: k.CloudID, Account: k.Account, Mark: k.Mark})
 }
-
-// restoredPending is the Pending of a binding that was lost with the database.
-const restoredPending = "restored"
 
 // newIdentity makes a board's keys and, without a configured serial number, one by chance.
 func newIdentity(sn string) (id identity, err error) {

@@ -1,17 +1,24 @@
 package board
 
 import (
+	"cmp"
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"time"
+
+	bolt "go.etcd.io/bbolt"
 
 	"gatehouse/agent/gate"
 	"gatehouse/agent/settings"
 	"gatehouse/agent/supervise"
 	"gatehouse/configs"
+	"gatehouse/sync/audit"
 	"gatehouse/sync/change"
+	"gatehouse/sync/errcode"
 	"gatehouse/sync/signed"
+	"gatehouse/sync/wire"
 )
 
 var _ settings.Board = (*Board)(nil)
@@ -67,6 +74,50 @@ func (b *Board) PutInForce(c configs.Config) {
 	if parts[configs.RestartSession] {
 		b.reconnect()
 	}
+}
+
+// putCommitted makes the committed config the one in force.
+func (b *Board) putCommitted() {
+	c := b.settings.Committed()
+	if configs.Restarts(configs.Diff(b.InForce(), c))[configs.RestartAgent] {
+		b.Restart(settings.Candidate{})
+		return
+	}
+	b.PutInForce(c)
+}
+
+// cleared goes on without the account's pushed config and changes.
+func (b *Board) cleared() error {
+	err := b.settings.Cleared()
+	b.engine.Cleared()
+	b.putCommitted()
+	return err
+}
+
+// ResetConfig takes the pushed config back: the board's own file is in force
+// again, until the next one is pushed.
+func (b *Board) ResetConfig() error {
+	changes, err := b.engine.States()
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		if c.Kind == "config" && c.State == wire.StateApplying {
+			return errcode.Busy("The config " + c.ChangeID + " is being applied; cancel it, or wait!")
+		}
+	}
+	err = b.state.db.Update(func(tx *bolt.Tx) error {
+		if err := audit.Put(tx, audit.Entry{What: "config reset", Kind: "config", Detail: "the board's own file is in force, no longer " + cmp.Or(b.settings.Pushed(), "any change")}); err != nil {
+			return err
+		}
+		return b.settings.Reset(tx)
+	})
+	if err != nil {
+		return fmt.Errorf("cannot reset the config: %w", err)
+	}
+	err = b.settings.Cleared()
+	b.putCommitted()
+	return err
 }
 
 // Restart has Run end with a *Restart; the last request counts.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -120,4 +121,57 @@ func TestAnotherConnectionWaitsForTheAnswers(t *testing.T) {
 	}
 	s.unanswered.Add(-1)
 	s.wait(s.up("offline"), nil)
+}
+
+// With its account a board loses what that has pushed, in force and for ever,
+// though it takes a restart of the agent; who asked for it is answered. So it
+// is with a reset.
+func TestThePushedConfigEndsWithTheAccount(t *testing.T) {
+	for _, way := range []string{"/unbind", "/config/reset"} {
+		t.Run(way, func(t *testing.T) {
+			_, cloud := newCloud(t, &fakeCloud{})
+			dir := filepath.Join(t.TempDir(), "state")
+			c := configs.Default()
+			c.Device.Name = "file"
+			ctx, cancel := context.WithCancel(t.Context())
+			var wait sync.WaitGroup
+			opened := make(chan *Board, 8)
+			wait.Go(func() {
+				o := Options{Config: c, Dir: dir, Program: "gatehouse-vision", Version: "test", Log: slog.New(slog.DiscardHandler)}
+				if err := RunAgent(ctx, o, func(b *Board) { opened <- b }); err != nil {
+					t.Error(err)
+				}
+			})
+			defer wait.Wait()
+			defer cancel()
+			b := <-opened
+			eventually(t, "no agent answers", func() bool { return Ask(t.Context(), dir, "GET", "/status", nil, nil) == nil })
+			ask := func(path string) {
+				t.Helper()
+				if err := Ask(t.Context(), dir, "POST", path, BindRequest{Cloud: cloud.URL, KeyID: "key", Secret: "secret"}, nil); err != nil {
+					t.Errorf("%s: %v", path, err)
+				}
+			}
+			ask("/bind")
+			const content = `{"mode":"merge","config":{"device":{"name":"pushed"},"push":{"servers":["http://127.0.0.1:1"]},"gate":{"min_plate_score":0.1}}}`
+			order(t, b, "config", "s", stage(t, "c1", "config", content, "", nil, "", 0))
+			order(t, b, "config", "a", `{"operator_type":"apply","change_id":"c1"}`)
+			b = <-opened
+			status := func() (s Status) {
+				if err := Ask(t.Context(), dir, "GET", "/status", nil, &s); err != nil {
+					return Status{}
+				}
+				return s
+			}
+			eventually(t, "it is not used", func() bool { return status().Config.Pushed == "c1" })
+			if s := status(); !slices.Equal(s.Overrides, []string{"/device/name (change c1)"}) || b.push.Load() == nil {
+				t.Errorf("%q", s.Overrides)
+			}
+			ask(way)
+			b = <-opened
+			if d := configs.Diff(c, b.InForce()); len(d) > 0 || b.push.Load() != nil || b.settings.Pushed() != "" {
+				t.Errorf("%+v of %q", d, b.settings.Pushed())
+			}
+		})
+	}
 }

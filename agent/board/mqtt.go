@@ -35,11 +35,11 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 	if err != nil {
 		return session.Options{}, err
 	}
-	if bound.Pending != "" && bound.Body == nil { // the power failed while it was being bound
+	if bound.Body == nil && bound.asks() != "" { // the answer to a binding was lost, or the binding itself
 		ask, cancel := context.WithTimeout(ctx, 20*time.Second)
 		err := b.state.Agree(ask)
 		cancel()
-		if err != nil {
+		if err != nil && b.config().MQTT.Broker == "" {
 			return session.Options{}, err
 		}
 		if bound, err = b.state.Binding(); err != nil {
@@ -72,7 +72,7 @@ func (b *Board) connection(ctx context.Context) (session.Options, error) {
 	b.mu.Unlock()
 	var account int64
 	if bound.Body != nil {
-		account = bound.Body.AccountID
+		account = bound.mark()
 	}
 	boot, _, err := b.outbox.Begin(ctx, account)
 	if err != nil {

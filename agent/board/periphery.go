@@ -3,6 +3,7 @@ package board
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -21,7 +22,8 @@ import (
 // its clients need.
 type periphery struct {
 	serial   []*serial.Port // by channel
-	inputs   *input.Inputs  // nil: none
+	inputs   ioLines
+	wired    []part // what may not be there: inputs, the barrier's lines
 	speaker  *speaker.Speaker
 	setClock func(time.Time) error
 
@@ -56,12 +58,27 @@ func (b *Board) openPeriphery(c configs.Ports) error {
 			return err
 		}
 	}
-	if len(c.Inputs) > 0 {
-		var err error
-		if b.inputs, err = input.Open(c.Inputs, b.inputOptions(c)); err != nil {
-			return err
-		}
+	return nil
+}
+
+// inputParts are the inputs that the config names.
+func (b *Board) inputParts(c configs.Ports) []part {
+	if len(c.Inputs) == 0 {
+		return nil
 	}
+	open := func() error {
+		found, err := input.Open(c.Inputs, b.inputOptions(c))
+		if err != nil {
+			return fmt.Errorf("%w (/ports/inputs)", err)
+		}
+		b.inputs.Store(found)
+		return nil
+	}
+	return []part{{"inputs", open, b.runInputs}}
+}
+
+func (b *Board) runInputs(ctx context.Context) error {
+	b.inputs.Load().Run(ctx)
 	return nil
 }
 
@@ -88,7 +105,7 @@ func (b *Board) closePeriphery() {
 // watchPeriphery watches inputs and barrier until ctx ends.
 func (b *Board) watchPeriphery(ctx context.Context) {
 	var wait sync.WaitGroup
-	wait.Go(func() { b.inputs.Run(ctx) })
+	wait.Go(func() { b.runEach(ctx, b.wired) })
 	wait.Go(func() { b.watchBarrier(ctx) })
 	wait.Go(func() { b.switchOffAgain(ctx) })
 	wait.Wait()
@@ -139,11 +156,11 @@ func bit(b bool) int {
 // tellInput reports an input's change.
 func (b *Board) tellInput(n, value int) {
 	m := wire.NewGPIOIn(b.state.SN(), b.config().Device.Name, localIP(), n, value)
-	if b.push != nil {
-		b.push.Input(m)
+	if p := b.push.Load(); p != nil {
+		p.Input(m)
 	}
-	if b.tcp != nil {
-		b.tcp.Input(n, value)
+	if t := b.tcp.Load(); t != nil {
+		t.Input(n, value)
 	}
 	b.report(wire.NameGPIOIn, wire.Body{Body: m})
 }
@@ -152,11 +169,11 @@ func (b *Board) tellInput(n, value int) {
 // no event: while nobody is connected it is dropped, as a wire would.
 func (b *Board) received(channel int, data []byte) {
 	m := wire.NewSerialUp(b.state.SN(), b.config().Device.Name, localIP(), channel, data)
-	if b.push != nil {
-		b.push.Received(m)
+	if p := b.push.Load(); p != nil {
+		p.Received(m)
 	}
-	if b.tcp != nil {
-		b.tcp.Received(channel, data)
+	if t := b.tcp.Load(); t != nil {
+		t.Received(channel, data)
 	}
 	b.publishLive(wire.NameSerialData, wire.Body{Body: m})
 }

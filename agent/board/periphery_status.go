@@ -36,8 +36,8 @@ func (b *Board) peripheryStatus() Periphery {
 		}
 		s.Inputs = append(s.Inputs, state)
 	}
-	if b.push != nil {
-		s.Waiting = b.push.Waiting()
+	if p := b.push.Load(); p != nil {
+		s.Waiting = p.Waiting()
 	}
 	return s
 }

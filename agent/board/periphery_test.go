@@ -33,12 +33,14 @@ func withInputs(t *testing.T, change func(*configs.Ports)) (*Board, [2]*inputtes
 		t.Fatal(err)
 	}
 	lines := [2]*inputtest.Line{{}, {}}
-	if b.inputs, err = input.New([]input.Line{lines[0], lines[1]}, b.inputOptions(c.Ports)); err != nil {
+	inputs, err := input.New([]input.Line{lines[0], lines[1]}, b.inputOptions(c.Ports))
+	if err != nil {
 		t.Fatal(err)
 	}
+	b.inputs.Store(inputs)
 	ctx, cancel := context.WithCancel(context.Background())
 	var wait sync.WaitGroup
-	wait.Go(func() { b.inputs.Run(ctx) })
+	wait.Go(func() { inputs.Run(ctx) })
 	t.Cleanup(func() {
 		cancel()
 		wait.Wait()

@@ -115,14 +115,14 @@ func TestIdentitySurvivesTheDatabase(t *testing.T) {
 	if err := b.state.adopt("http://127.0.0.1:1", body); err != nil {
 		t.Fatal(err)
 	}
-	sn, key := b.state.SN(), b.state.PublicKey()
+	sn, key, before := b.state.SN(), b.state.PublicKey(), b.account()
 	b.Close()
 	if err := os.WriteFile(filepath.Join(dir, "state.db"), []byte("garbage"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	b = open(t, dir)
 	bound, err := b.state.Binding()
-	if err != nil || b.state.SN() != sn || b.state.PublicKey() != key || bound.Cloud != "http://127.0.0.1:1" || bound.Pending == "" || b.account() != 7 {
+	if err != nil || b.state.SN() != sn || b.state.PublicKey() != key || bound.asks() != "http://127.0.0.1:1" || bound.Body != nil || bound.account() != 7 || b.account() != before {
 		t.Errorf("%s, %+v %v", b.state.SN(), bound, err)
 	}
 	list, err := b.outbox.List(10)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"sync"
+	"time"
 
 	"gatehouse/agent/settings"
 	"gatehouse/configs"
@@ -19,6 +20,8 @@ type Options struct {
 	// Candidate is a config that is on trial and could not be put in force without a restart.
 	Candidate *settings.Candidate
 	Log       *slog.Logger
+
+	troubled []string // components that did not work before the candidate either
 }
 
 // RestartRequest is how Run ends when the agent is to start again in the same process.
@@ -45,6 +48,7 @@ func RunAgent(ctx context.Context, o Options, ready func(*Board)) error {
 			ready(b)
 		}
 		err = b.RunAndServe(ctx, o.Dir)
+		o.troubled = b.troubled()
 		b.Close()
 		var again *RestartRequest
 		if !errors.As(err, &again) || ctx.Err() != nil {
@@ -86,7 +90,7 @@ func (b *Board) Run(ctx context.Context) error {
 	sources.Go(func() { b.watchPeriphery(ctx) })
 	wait.Go(func() { b.store(storing) })
 	wait.Go(func() { b.obey(ctx) })
-	wait.Go(func() { b.runChannels(ctx) })
+	wait.Go(func() { b.runEach(ctx, b.served) })
 	wait.Go(func() { b.connect(ctx) })
 	wait.Go(func() { b.upload(ctx) })
 	wait.Go(func() { b.keepTime(ctx) })
@@ -95,6 +99,11 @@ func (b *Board) Run(ctx context.Context) error {
 	select {
 	case <-ctx.Done():
 	case c := <-b.restart:
+		b.awaitRest(ctx)
+		select {
+		case c = <-b.restart: // meanwhile; the last request counts
+		default:
+		}
 		err = &RestartRequest{c}
 		b.awaitAnswers(ctx)
 		cancel()
@@ -103,4 +112,16 @@ func (b *Board) Run(ctx context.Context) error {
 	stored()
 	wait.Wait()
 	return err
+}
+
+// restWait is how long a restart of the agent, which would end a pulse of the
+// barrier early, waits for it to be at rest.
+const restWait = 10 * time.Second
+
+func (b *Board) awaitRest(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, restWait)
+	defer cancel()
+	for b.hold() != "" && ctx.Err() == nil {
+		time.Sleep(20 * time.Millisecond)
+	}
 }

@@ -78,8 +78,8 @@ func TestAStopLosesNoResult(t *testing.T) {
 	if err != nil || n != 1 {
 		t.Errorf("%d results are kept, %v", n, err)
 	}
-	if b.push.Waiting() != 1 {
-		t.Errorf("%d results are kept for HTTP push", b.push.Waiting())
+	if b.push.Load().Waiting() != 1 {
+		t.Errorf("%d results are kept for HTTP push", b.push.Load().Waiting())
 	}
 }
 

@@ -75,7 +75,7 @@ func (b *Board) uploadAll(ctx context.Context, client *http.Client, list []outbo
 		Limit: rate.NewLimiter(rate.Limit(perSecond), max(perSecond, upload.Piece))}
 	for _, u := range list {
 		kind, known := pictureKinds[u.Field]
-		if u.Account != bound.Body.AccountID {
+		if u.Account != bound.mark() {
 			continue
 		}
 		jpeg, err := b.outbox.ReadUpload(u)

@@ -217,9 +217,12 @@ func openSite(t *testing.T, layout string) *vendorSite {
 		t.Fatal(err)
 	}
 	s.inputs = [2]*inputtest.Line{{}, {}}
-	if s.Board.inputs, err = input.New([]input.Line{s.inputs[0], s.inputs[1]}, s.inputOptions(c.Ports)); err != nil {
+	inputs, err := input.New([]input.Line{s.inputs[0], s.inputs[1]}, s.inputOptions(c.Ports))
+	if err != nil {
 		t.Fatal(err)
 	}
+	s.Board.inputs.Store(inputs)
+	s.wired = []part{{"inputs", nil, s.runInputs}}
 	s.setClock = func(at time.Time) error { s.clock <- at; return nil }
 	base := "device/265e1040-85e01fb7/message"
 	if layout == "old" {

@@ -76,6 +76,19 @@ func TestSealedIsForThisBoardOnly(t *testing.T) {
 	}
 }
 
+func TestAddress(t *testing.T) {
+	for _, same := range [][2]string{{"http://Cloud:80/", "http://cloud"}, {"https://cloud:443", "https://cloud/"}, {"http://[::1]:8080", "http://[::1]:8080/"}} {
+		if Address(same[0]) != Address(same[1]) {
+			t.Errorf("%q: %s, %s", same, Address(same[0]), Address(same[1]))
+		}
+	}
+	for _, other := range [][2]string{{"http://cloud", "https://cloud"}, {"http://cloud:8080", "http://cloud:8081"}, {"http://cloud/a", "http://cloud/b"}} {
+		if Address(other[0]) == Address(other[1]) {
+			t.Errorf("%q are the same", other)
+		}
+	}
+}
+
 func FuzzOpen(f *testing.F) {
 	k := newKeys(f)
 	f.Add("00")

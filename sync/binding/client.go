@@ -7,8 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"net/http/httptrace"
+	"net/url"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"gatehouse/sync/errcode"
@@ -51,6 +55,19 @@ type Client struct {
 	HTTP   *http.Client
 	KeyID  string // the installer's AccessKey; not needed for Handshake
 	Secret string
+}
+
+// Address is the form in which URLs of the same HTTP API are the same text.
+func Address(cloud string) string {
+	u, err := url.Parse(cloud)
+	if err != nil {
+		return cloud
+	}
+	port := u.Port()
+	if port == "" {
+		port = map[string]string{"http": "80", "https": "443"}[u.Scheme]
+	}
+	return u.Scheme + "://" + strings.ToLower(net.JoinHostPort(u.Hostname(), port)) + strings.TrimSuffix(u.EscapedPath(), "/")
 }
 
 var httpClient = &http.Client{Timeout: 20 * time.Second}
@@ -101,14 +118,29 @@ func (c Client) Handshake(ctx context.Context, sn string, keys Keys) (wire.BindB
 	return keys.Open(answer.Binding)
 }
 
+// Unsure reports whether the cloud may have done what failed with err: it was
+// asked, and no answer came that refuses it.
+func Unsure(err error) bool {
+	var refused *errcode.Error
+	var none withoutEffect
+	return err != nil && !errors.As(err, &refused) && !errors.As(err, &none)
+}
+
+// withoutEffect is a failure of a request that no cloud has carried out.
+type withoutEffect struct{ error }
+
+func (e withoutEffect) Unwrap() error { return e.error }
+
 func (c Client) call(ctx context.Context, method, path string, in any, sign bool, out any) error {
 	body, err := json.Marshal(in)
 	if err != nil {
 		return err
 	}
+	var connected atomic.Bool
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{GotConn: func(httptrace.GotConnInfo) { connected.Store(true) }})
 	r, err := http.NewRequestWithContext(ctx, method, strings.TrimSuffix(c.URL, "/")+path, bytes.NewReader(body))
 	if err != nil {
-		return fmt.Errorf("cannot call the cloud: %w", err)
+		return withoutEffect{fmt.Errorf("cannot call the cloud: %w", err)}
 	}
 	r.Header.Set("Content-Type", "application/json")
 	if sign {
@@ -120,7 +152,11 @@ func (c Client) call(ctx context.Context, method, path string, in any, sign bool
 	}
 	answer, err := client.Do(r)
 	if err != nil {
-		return fmt.Errorf("cannot reach the cloud at %s: %w", c.URL, errors.Unwrap(err)) // the URL in err would show the signature
+		err = fmt.Errorf("cannot reach the cloud at %s: %w", c.URL, errors.Unwrap(err)) // the URL in err would show the signature
+		if !connected.Load() {
+			err = withoutEffect{err}
+		}
+		return err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(io.LimitReader(answer.Body, 1<<20))
@@ -135,7 +171,11 @@ func (c Client) call(ctx context.Context, method, path string, in any, sign bool
 		Message string `json:"error_message"`
 	}
 	if json.Unmarshal(text, &e) != nil || e.Code == 0 {
-		return fmt.Errorf("cannot use the cloud at %s: it answered %s without an error code", c.URL, answer.Status)
+		err := fmt.Errorf("cannot use the cloud at %s: it answered %s without an error code", c.URL, answer.Status)
+		if answer.StatusCode < http.StatusInternalServerError {
+			err = withoutEffect{err} // else a gateway may have lost the cloud's answer
+		}
+		return err
 	}
 	code := errcode.Code(e.Code)
 	return errcode.New(code, strings.TrimPrefix(e.Message, code.Message()))

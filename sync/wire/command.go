@@ -351,8 +351,9 @@ type Key struct {
 
 // BindBody makes a board part of an account. It holds a password: never log it.
 type BindBody struct {
-	AccountID int64 `json:"account_id"` // whose the board is
-	GroupID   int64 `json:"group_id"`   // device group, 0 for none
+	CloudID   string `json:"cloud_id,omitempty"` // which cloud this is, wherever it moves: random, and told to its boards only; left out: known by its address
+	AccountID int64  `json:"account_id"`         // whose the board is there
+	GroupID   int64  `json:"group_id"`           // device group, 0 for none
 	Broker    struct {
 		URL      string `json:"url"`      // tcp://host:port or ssl://host:port
 		Username string `json:"username"` // for the broker

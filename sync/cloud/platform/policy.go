@@ -3,6 +3,7 @@ package platform
 import (
 	"crypto/ed25519"
 	"crypto/rand"
+	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
 	"strings"
@@ -208,7 +209,7 @@ const rebindAgain = 3 * time.Second
 
 // seal makes what a bound board is told.
 func (p *Platform) seal(tx *bolt.Tx, d *device, sealKey string) (binding.Sealed, error) {
-	body := wire.BindBody{AccountID: d.UserID, GroupID: d.GroupID}
+	body := wire.BindBody{CloudID: p.cloudID(), AccountID: d.UserID, GroupID: d.GroupID}
 	body.Broker.URL, body.Broker.Username, body.Broker.Password = p.o.BrokerURL, d.SN, d.Password
 	if p.o.SharedUser != "" {
 		body.Broker.Username, body.Broker.Password = p.o.SharedUser, p.o.SharedPassword
@@ -219,4 +220,11 @@ func (p *Platform) seal(tx *bolt.Tx, d *device, sealKey string) (binding.Sealed,
 	}
 	pol.into(&body)
 	return binding.Seal(sealKey, body)
+}
+
+// cloudID is by what boards know this cloud when it has moved: it stays for as
+// long as the database does, and tells nothing of the secret that it is made of.
+func (p *Platform) cloudID() string {
+	sum := sha256.Sum256(append([]byte("gatehouse/cloud-id/v1\n"), p.addressKey...))
+	return hex.EncodeToString(sum[:16])
 }
