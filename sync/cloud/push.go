@@ -220,7 +220,7 @@ func push(ctx context.Context, c *call) error {
 }
 
 func patienceFlag(f *flag.FlagSet) *time.Duration {
-	return f.Duration("patience", 30*time.Second, "stop looking on when nothing has moved for so long; the cloud goes on; 0: do not look on")
+	return f.Duration("patience", 30*time.Second, "give up looking on when nothing has moved for so long, with exit status 1; the cloud goes on; 0: do not look on")
 }
 
 // decide is change apply and change cancel.
@@ -264,8 +264,8 @@ func (a *api) want(ctx context.Context, c *call, path, verb string, patience tim
 	return a.follow(ctx, c, path, map[string]string{"apply": "used", "cancel": "cancelled"}[verb], patience)
 }
 
-// follow shows how devices reach the state that is wanted, until all have, one
-// has failed and the roll-out is over, or nothing moves any more.
+// follow shows how devices reach the state that is wanted, until all have or the
+// roll-out is over. It is an error that one has failed, or that nothing moves.
 func (a *api) follow(ctx context.Context, c *call, path, state string, patience time.Duration) error {
 	if patience <= 0 {
 		return nil
@@ -293,8 +293,8 @@ func (a *api) follow(ctx context.Context, c *call, path, state string, patience 
 		}
 		if time.Since(moved) > patience {
 			end()
-			fmt.Fprintf(c.out, "nothing has moved for %s; the cloud goes on by itself, `gatehouse-cloud change %s` tells how far it is\n", patience, v.ID)
-			return nil
+			return fmt.Errorf("%d of %d devices have not answered yet, and nothing has moved for %s; the cloud goes on by itself, `gatehouse-cloud change %s` tells how far it is",
+				under, v.Targets, patience, v.ID)
 		}
 		every := 200 * time.Millisecond
 		if time.Since(began) > 2*time.Second {
@@ -316,6 +316,9 @@ func progress(out io.Writer) (show func(line string), end func()) {
 	}
 	open := false
 	return func(line string) {
+			if width, _, err := term.GetSize(int(f.Fd())); err == nil && width > 0 && len(line) >= width { // a line that wraps cannot be replaced
+				line = line[:width-1]
+			}
 			fmt.Fprint(out, "\r\x1b[K"+line)
 			open = true
 		}, func() {

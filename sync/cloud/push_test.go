@@ -67,8 +67,12 @@ func TestPush(t *testing.T) {
 		rows = append(rows, fmt.Sprintf(`{"plate":"川A%05d","enable":1}`, i))
 	}
 	long := file(t, `{"mode":"replace","rows":[`+strings.Join(rows, ",")+`]}`)
-	if text, err = admin(c.s.data, "whitelist", "push", long, "--to", away.sn, "--patience", "100ms"); err != nil || !strings.Contains(text, "1 not heard from\nnothing has moved for 100ms") {
+	if text, err = admin(c.s.data, "whitelist", "push", long, "--to", away.sn, "--patience", "100ms"); err == nil || !strings.HasSuffix(text, "1 not heard from\n") || !strings.Contains(err.Error(), "1 of 1 devices have not answered yet") {
 		t.Errorf("a board that is away: %v\n%s", err, text)
+	}
+
+	if text, err = admin(c.s.data, "whitelist", "push", list, "--to", away.sn, "--patience", "0"); err != nil || strings.Count(text, "\n") != 1 {
+		t.Errorf("without looking on: %v\n%s", err, text)
 	}
 
 	// Another account's key sees nothing of it.

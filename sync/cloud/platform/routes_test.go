@@ -1,6 +1,8 @@
 package platform
 
 import (
+	"encoding/json"
+	"maps"
 	"net/http"
 	"os"
 	"regexp"
@@ -10,6 +12,7 @@ import (
 
 	"gatehouse/sync/binding"
 	"gatehouse/sync/upload"
+	"gatehouse/sync/wire"
 )
 
 // unsigned are the calls without an AccessKey: for those who have none yet, and
@@ -42,5 +45,33 @@ func TestRoutesAreDocumented(t *testing.T) {
 	slices.Sort(routes)
 	if routes = slices.Compact(routes); !slices.Equal(documented, routes) {
 		t.Errorf("documented are\n%s\nthere are\n%s", strings.Join(documented, "\n"), strings.Join(routes, "\n"))
+	}
+}
+
+// API.md has every field of the objects that calls answer.
+func TestFieldsAreDocumented(t *testing.T) {
+	text, err := os.ReadFile("../API.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for what, of := range map[string]any{"account": account{}, "AccessKey": accessKey{}, "group": group{}, "device": device{}.shown(),
+		"event": event{Gap: &wire.Gap{}, Listed: "x", Tolerated: true, Alarm: true, Passage: "x", Payload: []byte("1")}} {
+		line := regexp.MustCompile(`(?m)^\| ` + what + " \\| `([^`]*)`").FindStringSubmatch(string(text))
+		if line == nil {
+			t.Errorf("API.md has no fields of %s", what)
+			continue
+		}
+		b, err := json.Marshal(of)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var fields map[string]any
+		if err := json.Unmarshal(b, &fields); err != nil {
+			t.Fatal(err)
+		}
+		have, documented := slices.Sorted(maps.Keys(fields)), strings.Split(line[1], ", ")
+		if slices.Sort(documented); !slices.Equal(have, documented) {
+			t.Errorf("%s has\n%v\nAPI.md says\n%v", what, have, documented)
+		}
 	}
 }
