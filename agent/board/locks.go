@@ -1,9 +1,8 @@
 package board
 
 import (
-	"context"
 	"errors"
-	"time"
+	"sync"
 
 	bolt "go.etcd.io/bbolt"
 
@@ -30,9 +29,6 @@ func (b *Board) lockOutput(output int, to barrier.Lock) error {
 		}
 	}
 	err := b.barrier.Lock(output, to)
-	if err == nil {
-		b.leftOn[output] = false
-	}
 	if err != nil || to == barrier.Free {
 		err = errors.Join(err, b.keepLocks(b.barrier.Locks()))
 	}
@@ -43,10 +39,16 @@ func (b *Board) keepLocks(l [barrier.Outputs]barrier.Lock) error {
 	return b.state.db.Update(func(tx *bolt.Tx) error { return store.PutJSON(tx.Bucket(boardBucket), locksKey, l) })
 }
 
+// calm has the state directories of boards that this process closed while no
+// output was in a pulse and all were reached: what is on there is to be on.
+var calm sync.Map
+
 // restoreLocks brings the locks back that were there before the start. An
 // output that was locked off stays so, whatever happened. One that was locked
 // on is locked on again only if the config says so; else it is switched off,
-// since the hardware may have kept it on while no agent ran.
+// since the hardware may have kept it on while no agent ran. So is every other
+// output, unless this process was calm before: a process that died in a pulse
+// left it on. The driver goes on until they are off.
 func (b *Board) restoreLocks(keepOn bool) error {
 	var before [barrier.Outputs]barrier.Lock
 	err := b.state.db.View(func(tx *bolt.Tx) error {
@@ -55,8 +57,9 @@ func (b *Board) restoreLocks(keepOn bool) error {
 	})
 	if err != nil { // damaged: nothing is known to be locked
 		b.log.Error("the locks of the outputs are lost", "err", err)
-		return nil
+		before = [barrier.Outputs]barrier.Lock{}
 	}
+	_, leave := calm.LoadAndDelete(b.dir)
 	now := before
 	for output, l := range before {
 		switch {
@@ -64,44 +67,23 @@ func (b *Board) restoreLocks(keepOn bool) error {
 			if err := b.barrier.Lock(output, l); err != nil {
 				b.log.Error("an output's lock could not be restored in hardware", "output", output, "err", err)
 			}
-		case l == barrier.HeldOn:
+		case l == barrier.HeldOn || !leave:
 			now[output] = barrier.Free
-			b.leftOn[output] = true
+			if err := b.barrier.Set(output, false); err != nil && !errors.Is(err, barrier.ErrNoOutput) {
+				b.log.Error("an output may still be on from before the start", "output", output, "err", err)
+			}
 		}
 	}
-	b.switchOff()
+	b.restored = true
 	if now == before {
 		return nil
 	}
 	return b.keepLocks(now)
 }
 
-// switchOff switches outputs off that were left on, and reports whether all are.
-func (b *Board) switchOff() bool {
-	b.locking.Lock()
-	defer b.locking.Unlock()
-	done := true
-	for output, on := range b.leftOn {
-		if !on {
-			continue
-		}
-		if err := b.barrier.Set(output, false); err != nil {
-			b.log.Error("an output that was locked on before the start may still be on", "output", output, "err", err)
-			done = false
-			continue
-		}
-		b.leftOn[output] = false
-	}
-	return done
-}
-
-// switchOffAgain goes on until all outputs that were left on are off.
-func (b *Board) switchOffAgain(ctx context.Context) {
-	for !b.switchOff() {
-		select {
-		case <-ctx.Done():
-			return
-		case <-time.After(5 * time.Second):
-		}
+// noteCalm notes whether the next board of this process may leave on what is on.
+func (b *Board) noteCalm() {
+	if b.restored && !b.barrier.Moving() && b.barrier.Fault() == nil {
+		calm.Store(b.dir, true)
 	}
 }

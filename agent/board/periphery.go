@@ -31,8 +31,8 @@ type periphery struct {
 	uplink     uplink
 	background sync.WaitGroup // what goes on behind a command's back
 
-	locking sync.Mutex
-	leftOn  [barrier.Outputs]bool // outputs to be switched off; guarded by locking
+	locking  sync.Mutex // one lockOutput at a time
+	restored bool       // the outputs are as restoreLocks makes them
 
 	pressing sync.Mutex
 	pressed  map[int]*time.Timer // inputs that have just closed; guarded by pressing
@@ -100,6 +100,7 @@ func (b *Board) closePeriphery() {
 	}
 	b.pressing.Unlock()
 	b.background.Wait()
+	b.noteCalm()
 }
 
 // watchPeriphery watches inputs and barrier until ctx ends.
@@ -107,7 +108,6 @@ func (b *Board) watchPeriphery(ctx context.Context) {
 	var wait sync.WaitGroup
 	wait.Go(func() { b.runEach(ctx, b.wired) })
 	wait.Go(func() { b.watchBarrier(ctx) })
-	wait.Go(func() { b.switchOffAgain(ctx) })
 	wait.Wait()
 }
 

@@ -3,6 +3,8 @@
 // time, so that a bouncing contact is one change; what the inputs mean is
 // decided by their user.
 //
+// A line that fails, as one of a USB adapter that was pulled, is not known.
+//
 // Not protected: a pulse that is shorter than the debounce time is not seen,
 // and a line that is cut looks like one that is open.
 package input
@@ -23,9 +25,10 @@ const Most = 8
 
 // Line is one input; a periph gpio.PinIn.
 type Line interface {
-	// Read gives the level now.
+	// Read gives the level now; of a line that failed it is low.
 	Read() gpio.Level
-	// WaitForEdge returns true after a change, false after the time-out.
+	// WaitForEdge returns true after a change, false after the time-out, or at
+	// once for a line that failed.
 	WaitForEdge(timeout time.Duration) bool
 }
 
@@ -113,16 +116,16 @@ const look = 200 * time.Millisecond
 // watch follows one line. Each level that is steady and new is a change.
 func (i *Inputs) watch(ctx context.Context, n int, line Line) {
 	for first := true; ctx.Err() == nil; first = false {
-		if !first {
-			line.WaitForEdge(look)
+		closed, steady := false, first || wait(ctx, line, look) != failed
+		if steady {
+			closed, steady = i.settle(ctx, line)
 		}
-		closed, steady := i.settle(ctx, line)
-		if !steady {
+		if ctx.Err() != nil {
 			return
 		}
 		i.mu.Lock()
-		changed := i.known[n] && i.closed[n] != closed
-		i.closed[n], i.known[n] = closed, true
+		changed := steady && i.known[n] && i.closed[n] != closed
+		i.closed[n], i.known[n] = closed, steady
 		i.mu.Unlock()
 		if changed && i.o.OnChange != nil {
 			i.o.OnChange(n, closed)
@@ -130,14 +133,46 @@ func (i *Inputs) watch(ctx context.Context, n int, line Line) {
 	}
 }
 
-// settle waits until the line has kept its level for the debounce time.
+// settle waits until the line has kept its level for the debounce time; it is
+// not steady if it fails or ctx ends.
 func (i *Inputs) settle(ctx context.Context, line Line) (closed, steady bool) {
-	level := line.Read()
-	for line.WaitForEdge(max(i.o.Debounce, time.Millisecond)) || line.Read() != level {
-		if ctx.Err() != nil {
+	for ctx.Err() == nil {
+		level := line.Read()
+		switch wait(ctx, line, max(i.o.Debounce, time.Millisecond)) {
+		case failed:
 			return false, false
+		case quiet:
+			if line.Read() == level {
+				return bool(level) != i.o.ActiveLow, true
+			}
 		}
-		level = line.Read()
 	}
-	return bool(level) != i.o.ActiveLow, ctx.Err() == nil
+	return false, false
+}
+
+// What came of waiting for an edge.
+type outcome int
+
+const (
+	quiet outcome = iota
+	edge
+	failed
+)
+
+// wait waits for an edge, at most d. It waits for a line that failed, too: such
+// a line returns at once.
+func wait(ctx context.Context, line Line, d time.Duration) outcome {
+	begin := time.Now()
+	if line.WaitForEdge(d) {
+		return edge
+	}
+	left := d - time.Since(begin)
+	if left < d/2 {
+		return quiet
+	}
+	select {
+	case <-ctx.Done():
+	case <-time.After(left):
+	}
+	return failed
 }

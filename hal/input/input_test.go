@@ -69,6 +69,42 @@ func TestChanges(t *testing.T) {
 	})
 }
 
+// A line that fails is not known, is no change, and is asked in peace.
+func TestALineThatFails(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		line := &inputtest.Line{}
+		line.Set(true)
+		in, err := input.New([]input.Line{line}, input.Options{ActiveLow: true, Debounce: time.Millisecond,
+			OnChange: func(n int, closed bool) { t.Errorf("input %d: closed %v", n, closed) }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		var wait sync.WaitGroup
+		wait.Go(func() { in.Run(ctx) })
+		look := func(when string, want bool) {
+			t.Helper()
+			time.Sleep(time.Second)
+			if closed, known := in.Closed(0); closed || known != want {
+				t.Errorf("%s: closed %v, known %v", when, closed, known)
+			}
+		}
+		look("open", true)
+		line.Fail(true)
+		look("failed", false)
+		before := line.Waits()
+		time.Sleep(10 * time.Second)
+		if n := line.Waits() - before; n > 100 {
+			t.Errorf("it was asked %d times in ten seconds", n)
+		}
+		line.Fail(false)
+		look("works again", true)
+		line.Fail(true)
+		cancel()
+		wait.Wait()
+	})
+}
+
 func TestActiveLowAndNone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		in, err := input.New([]input.Line{&inputtest.Line{}}, input.Options{ActiveLow: true, Debounce: time.Millisecond})

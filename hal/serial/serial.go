@@ -53,8 +53,17 @@ type Port struct {
 	stuck   chan error // of a write that was left behind, or nil; writing is held
 
 	mu   sync.Mutex
-	port bug.Port // nil while it is not open
-	err  error    // why
+	port *device // nil while it is not open
+	err  error   // why
+}
+
+// device is an open port. It is closed when it was dropped and nobody uses it
+// any more: the number of its descriptor may then be that of another file, and
+// go.bug.st/serial's Write would write there. Port.mu guards it.
+type device struct {
+	bug.Port
+	users   int
+	dropped bool
 }
 
 var parities = map[string]bug.Parity{"none": bug.NoParity, "odd": bug.OddParity, "even": bug.EvenParity}
@@ -76,7 +85,8 @@ func New(o Options) (*Port, error) {
 	return p, nil
 }
 
-// Close closes the port. A write that the device does not take is left behind.
+// Close closes the port. A write that the device does not take is left behind, and
+// the descriptor with it until then.
 func (p *Port) Close() error {
 	close(p.stop)
 	p.drop(nil)
@@ -110,23 +120,12 @@ func (p *Port) Write(ctx context.Context, b []byte) error {
 		return err
 	}
 	done := make(chan error, 1)
-	go func() {
-		for len(b) > 0 {
-			n, err := port.Write(b)
-			if err != nil || n <= 0 {
-				done <- errors.Join(err, unsent(len(b)-max(n, 0)))
-				return
-			}
-			b = b[n:]
-		}
-		done <- nil
-	}()
+	go func() { done <- p.send(port, b) }()
 	timer := time.NewTimer(writeWait)
 	defer timer.Stop()
 	select {
 	case err := <-done:
 		if err != nil {
-			p.drop(port)
 			return p.fail(err)
 		}
 		return nil
@@ -138,8 +137,20 @@ func (p *Port) Write(ctx context.Context, b []byte) error {
 		err = errors.New("it is being closed")
 	}
 	p.stuck = done
-	p.drop(port)
 	return p.fail(err)
+}
+
+// send writes b to a port that was opened for it.
+func (p *Port) send(port *device, b []byte) error {
+	defer p.release(port)
+	for len(b) > 0 {
+		n, err := port.Write(b)
+		if b = b[max(n, 0):]; err != nil || n <= 0 {
+			p.drop(port)
+			return errors.Join(err, unsent(len(b)))
+		}
+	}
+	return nil
 }
 
 // unsent is an error if n bytes are left.
@@ -152,8 +163,8 @@ func unsent(n int) error {
 
 func (p *Port) fail(err error) error { return fmt.Errorf("cannot write to %s: %w", p.o.Path, err) }
 
-// open gives the port, opening it if it is not.
-func (p *Port) open() (bug.Port, error) {
+// open gives the port, opening it if it is not; release gives it back.
+func (p *Port) open() (*device, error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	select {
@@ -162,6 +173,7 @@ func (p *Port) open() (bug.Port, error) {
 	default:
 	}
 	if p.port != nil {
+		p.port.users++
 		return p.port, nil
 	}
 	if p.o.RS485 {
@@ -179,19 +191,43 @@ func (p *Port) open() (bug.Port, error) {
 		p.err = fmt.Errorf("cannot open %s: %w", p.o.Path, err)
 		return nil, p.err
 	}
-	p.port, p.err = port, nil
-	return port, nil
+	p.port, p.err = &device{Port: port, users: 1}, nil
+	return p.port, nil
 }
 
-// drop closes the port, or only if it still is which; the next use opens it anew.
-func (p *Port) drop(which bug.Port) {
+// release says that who opened the port uses it no more.
+func (p *Port) release(d *device) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	d.users--
+	d.closeUnused()
+}
+
+// drop has the port, or only if it still is which, closed by its last user; the
+// next use opens it anew.
+func (p *Port) drop(which *device) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.port == nil || which != nil && p.port != which {
 		return
 	}
-	p.port.Close()
+	p.port.dropped = true
+	p.port.closeUnused()
 	p.port = nil
+}
+
+// closeUnused closes what was dropped and has no user. The caller holds mu.
+func (d *device) closeUnused() {
+	if d.dropped && d.users == 0 {
+		d.Close()
+	}
+}
+
+// holds reports whether the port was not dropped.
+func (p *Port) holds(d *device) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return !d.dropped
 }
 
 // read hands on what is received until the port is closed.
@@ -213,6 +249,7 @@ func (p *Port) read() {
 		said = ""
 		err = p.frames(port)
 		p.drop(port)
+		p.release(port)
 		if !p.stopped() {
 			p.o.Log.Warn("a serial port failed and is opened anew", "path", p.o.Path, "err", err)
 			select {
@@ -234,10 +271,10 @@ func (p *Port) stopped() bool {
 
 // frames collects bytes until the line is silent. A read that timed out is
 // (0, nil).
-func (p *Port) frames(port bug.Port) error {
+func (p *Port) frames(port *device) error {
 	part := make([]byte, most)
 	var frame []byte
-	for !p.stopped() {
+	for p.holds(port) {
 		n, err := port.Read(part)
 		frame = append(frame, part[:max(n, 0)]...)
 		if len(frame) > 0 && (n == 0 || err != nil || len(frame) >= most) {

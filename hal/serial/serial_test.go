@@ -7,10 +7,12 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/creack/pty"
+	bug "go.bug.st/serial"
 	"go.uber.org/goleak"
 )
 
@@ -147,6 +149,63 @@ func TestAnAdapterComesBack(t *testing.T) {
 		}
 	case <-time.After(10 * time.Second):
 		t.Error("nothing came after the adapter did")
+	}
+}
+
+// wire is an open port that takes a byte at a time, when it is told to.
+type wire struct {
+	bug.Port
+	take   chan struct{}
+	closed chan struct{}
+	late   atomic.Bool // it was written to after it was closed
+}
+
+func (w *wire) Write([]byte) (int, error) {
+	<-w.take
+	select {
+	case <-w.closed:
+		w.late.Store(true)
+	default:
+	}
+	return 1, nil
+}
+
+func (w *wire) Close() error {
+	close(w.closed)
+	return nil
+}
+
+// A port that fails while something is written to it is closed after that: its
+// descriptor may be another file's then.
+func TestAPortIsNotClosedUnderAWrite(t *testing.T) {
+	for _, end := range []struct {
+		name string
+		do   func(*Port)
+	}{
+		{"the reader gives it up", func(p *Port) { p.drop(p.port) }},
+		{"it is closed", func(p *Port) { p.Close() }},
+	} {
+		w := &wire{take: make(chan struct{}), closed: make(chan struct{})}
+		p := &Port{stop: make(chan struct{}), port: &device{Port: w}}
+		done := make(chan error)
+		go func() { done <- p.Write(context.Background(), []byte("abc")) }()
+		w.take <- struct{}{}
+		end.do(p)
+		if open, _ := p.Open(); open {
+			t.Error(end.name, "and it is open")
+		}
+		for range 2 {
+			w.take <- struct{}{}
+		}
+		<-done
+		select {
+		case <-w.closed:
+		case <-time.After(10 * time.Second):
+			t.Error(end.name, "and it is never closed")
+		}
+		if w.late.Load() {
+			t.Error(end.name, "and what is left goes to a descriptor that was closed")
+		}
 	}
 }
 
