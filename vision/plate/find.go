@@ -36,7 +36,13 @@ type Candidate struct {
 	Score float64 // probability that it is a plate, 0–1
 	Rows  int     // of characters, 1 or 2
 	cut   bool    // it is a whole picture, cut out by someone
+	paint ground  // what the refiner takes it to be painted with
+	sure  float64 // how probable that is, 0–1; 0 where it was not asked
 }
+
+// paints are what the refiner tells apart, in its order (train/corners_net.py).
+var paints = [...]ground{{color: "blue"}, {color: "yellow", dark: true}, {color: "white", dark: true}, {color: "black"},
+	{color: "green"}, {color: "green", dark: true}}
 
 // finder locates plates: a net over the whole picture proposes corners, a
 // second one looks at each proposal closely, corrects it or drops it.
@@ -191,7 +197,7 @@ func (f *finder) look(picture gocv.Mat, c Candidate) (_ Candidate, ok bool, err 
 		return c, false, nil
 	}
 	out, err := f.refine.Run(part)
-	if err != nil || len(out) < 10 {
+	if err != nil || len(out) != 10+len(paints) {
 		return c, false, err
 	}
 	back, ok := quad.Map(inner, c.Quad)
@@ -210,5 +216,20 @@ func (f *finder) look(picture gocv.Mat, c Candidate) (_ Candidate, ok bool, err 
 	if out[9] > 0 {
 		c.Rows = 2
 	}
+	c.paint, c.sure = painted(out[10:])
 	return c, c.Score > minPlate, nil
+}
+
+// painted is the most probable of the paints.
+func painted(logits []float32) (ground, float64) {
+	best, sum := 0, 0.
+	for i, l := range logits {
+		if l > logits[best] {
+			best = i
+		}
+	}
+	for _, l := range logits {
+		sum += math.Exp(float64(l - logits[best]))
+	}
+	return paints[best], 1 / sum
 }

@@ -13,10 +13,25 @@ import (
 type ground struct {
 	color string // blue, yellow, white, black, green or unknown
 	dark  bool   // the characters are darker than the ground
+	grey  bool   // the picture has no colour
 }
 
-// ground looks at a plate's colour.
-func (r *Recognizer) ground(picture gocv.Mat, q quad.Quad) ground {
+// surely is from when on the refiner is believed about a plate's colour.
+const surely = 0.8
+
+// ground looks at a plate's colour. Where most of the pixels are blue or yellow,
+// it is that; else the refiner says what it is, since blue in the dark or in
+// glaring light is hardly blue. But no net sees colour in a grey picture.
+func (r *Recognizer) ground(picture gocv.Mat, c Candidate) ground {
+	g := r.seen(picture, c.Quad)
+	if g.color != "blue" && g.color != "yellow" && !g.grey && c.sure >= surely {
+		return c.paint
+	}
+	return g
+}
+
+// seen is the ground as its pixels say.
+func (r *Recognizer) seen(picture gocv.Mat, q quad.Quad) ground {
 	size := image.Pt(96, 32)
 	patch, ok := r.cut.Cut(picture, q.Grow(-.06, -.12), warp.Whole(size), size, gocv.InterpolationLinear)
 	if !ok {
@@ -75,19 +90,19 @@ func groundOf(hsv []uint8) ground {
 	dark := bright*2 > n // most is brighter than the mean: dark characters
 	switch {
 	case saturation < 12*n:
-		return ground{"unknown", dark} // a grey picture: infrared or black and white
+		return ground{"unknown", dark, true} // infrared, or black and white
 	case best*10 < n*3 && dark:
-		return ground{"white", true}
+		return ground{color: "white", dark: true}
 	case best*10 < n*3 && (value < dim*n || saturation > colourful*n):
-		return ground{"unknown", false} // too dark to tell black from blue
+		return ground{color: "unknown"} // too dark to tell black from blue
 	case best*10 < n*3:
-		return ground{"black", false}
+		return ground{color: "black"}
 	case best == blue:
-		return ground{"blue", blue < n && lightOfBlue/blue > lightOfOthers/(n-blue)}
+		return ground{color: "blue", dark: blue < n && lightOfBlue/blue > lightOfOthers/(n-blue)}
 	case best == yellow:
-		return ground{"yellow", dark}
+		return ground{color: "yellow", dark: dark}
 	}
-	return ground{"green", dark}
+	return ground{color: "green", dark: dark}
 }
 
 // foreign is how much rarer a plate from abroad is held to be than a mainland

@@ -9,8 +9,8 @@ import (
 // One row per kind: a number of its grammar, its look, and the vendor's codes
 // (vendor-mqtt.md, 6.1 and 6.2).
 func TestKinds(t *testing.T) {
-	light := func(color string) ground { return ground{color, false} }
-	dark := func(color string) ground { return ground{color, true} }
+	light := func(color string) ground { return ground{color: color} }
+	dark := func(color string) ground { return ground{color: color, dark: true} }
 	for _, c := range []struct {
 		number    string
 		ground    ground

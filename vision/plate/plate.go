@@ -24,7 +24,7 @@ import (
 
 // MinScore is the least score of a number that is reported at all; below it a
 // plate is one that nobody can read.
-const MinScore = 0.2
+const MinScore = 0.3
 
 // ErrOption is an option that cannot be followed; its text says which and why.
 var ErrOption = errors.New("cannot read plates as the settings say")
@@ -136,7 +136,7 @@ func (r *Recognizer) Judge(picture gocv.Mat, far bool, least float64) ([]Judged,
 	begin = time.Now()
 	var plates []Judged
 	for _, c := range candidates {
-		g := r.ground(picture, c.Quad)
+		g := r.ground(picture, c)
 		e, ok, err := r.read.read(picture, c, g)
 		if err != nil {
 			return nil, times, err

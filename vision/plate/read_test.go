@@ -51,7 +51,7 @@ func TestOneAndTwoRowsAreRead(t *testing.T) {
 	defer r.Close()
 	for _, rows := range [][]string{{"ABC1234"}, {"KLM", "5678"}} {
 		picture, c := sign(rows...)
-		g := r.ground(picture, c.Quad)
+		g := r.ground(picture, c)
 		e, ok, err := r.read.read(picture, c, g)
 		want := strings.Join(rows, "")
 		if err != nil || !ok || e.reading.Number != want || e.rows != len(rows) || len(e.reading.Chars) != len(e.reading.Number) || g.color != "white" && g.color != "unknown" || !g.dark {
@@ -74,7 +74,7 @@ func TestUnreadablePlate(t *testing.T) {
 	size := image.Pt(picture.Cols(), picture.Rows())
 	for _, score := range []float64{.9995, .9} {
 		c.Score = score
-		g := r.ground(picture, c.Quad)
+		g := r.ground(picture, c)
 		e, read, err := r.read.read(picture, c, g)
 		if err != nil {
 			t.Fatal(err)
@@ -112,7 +112,7 @@ func BenchmarkRead(b *testing.B) {
 			defer r.Close()
 			picture, c := sign("ABC1234")
 			defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
-			g := r.ground(picture, c.Quad)
+			g := r.ground(picture, c)
 			b.ReportAllocs()
 			for b.Loop() {
 				if _, _, err := r.read.read(picture, c, g); err != nil {

@@ -71,10 +71,13 @@ class Refiner(nn.Module):
             block(3, 16, 3, 2), block(16, 24, 3, 2), block(24, 32), block(32, 48, 3, 2),
             block(48, 48), block(48, 64, 3, 2), block(64, 64), block(64, 32, 1))
         self.answer = nn.Sequential(nn.Linear(32 * 4 * 8, 96), nn.ReLU(inplace=True),
-                                    nn.Linear(96, 10 + len(PAINTS)))
+                                    nn.Linear(96, 10))
+        self.paint = nn.Sequential(nn.Linear(32 * 4 * 8, 48), nn.ReLU(inplace=True),
+                                   nn.Linear(48, len(PAINTS)))
 
     def forward(self, x):
-        return self.answer(self.features(x).flatten(1))
+        x = self.features(x).flatten(1)
+        return torch.cat((self.answer(x), self.paint(x)), 1)
 
 
 def warm(net, path, batch):
@@ -82,19 +85,18 @@ def warm(net, path, batch):
 
     An export has no normalisation left: it is folded into the convolutions. Each BatchNorm gets the
     statistics of its input on `batch` and the scale and shift that undo them, so that the net
-    computes what the export does, in training too. A last layer that has grown since keeps what it
-    had; its new outputs begin at zero.
+    computes what the export does, in training too. Layers at the end that the export does not have
+    keep what they begin with.
     """
     weights = iter([numpy_helper.to_array(i).copy() for i in _ordered(onnx.load(path))])
     norms = {}
     pending = None
     for _, module in net.named_modules():
         if isinstance(module, (nn.Conv2d, nn.Linear)):
-            weight, bias = torch.from_numpy(next(weights)), torch.from_numpy(next(weights))
-            more = len(module.weight) - len(weight)
-            if more > 0 and isinstance(module, nn.Linear):
-                weight = functional.pad(weight, (0, 0, 0, more))
-                bias = functional.pad(bias, (0, more))
+            weight = next(weights, None)
+            if weight is None:
+                break
+            weight, bias = torch.from_numpy(weight), torch.from_numpy(next(weights))
             if weight.shape != module.weight.shape:
                 raise ValueError(f'{path} has {tuple(weight.shape)} where '
                                  f'{tuple(module.weight.shape)} belongs')

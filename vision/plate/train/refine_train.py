@@ -113,6 +113,8 @@ def main():
     parser.add_argument('--out', required=True)
     parser.add_argument('--minutes', type=float, default=8)
     parser.add_argument('--rate', type=float, default=1.5e-3)
+    parser.add_argument('--only-paint', action='store_true',
+                        help='leave all else as --warm has it')
     parser.add_argument('--threads', type=int, default=1)
     parser.add_argument('--seed', type=int, default=1)
     args = parser.parse_args()
@@ -127,6 +129,11 @@ def main():
     if args.warm:
         warm(net, args.warm, torch.cat([data.batch(rng)[0] for _ in range(8)]))
         print('before:', CHECKED % check(net, held), flush=True)
+    if args.only_paint:
+        for parameter in net.parameters():
+            parameter.requires_grad = False
+        for parameter in net.paint.parameters():
+            parameter.requires_grad = True
     average = Average(net)
     steps = torch.optim.AdamW(net.parameters(), lr=args.rate, weight_decay=1e-3)
     begin, n, mean = time.time(), 0, None
@@ -136,6 +143,7 @@ def main():
             fall = .5 + .5 * math.cos(math.pi * part) + .005
             group['lr'] = args.rate * min(1, (n + 1) / 100) * fall
         image, *targets = data.batch(rng)
+        net.train(not args.only_paint)  # or the normalisation would drift
         four = losses(net(image), *targets)
         steps.zero_grad()
         (4 * four[0] + four[1] + .3 * four[2] + .3 * four[3]).backward()
