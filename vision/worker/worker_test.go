@@ -422,7 +422,7 @@ func TestMarks(t *testing.T) {
 		least float64
 	}{
 		{"plates found in Chinese scenes", scenes.Found, scenes.Plates, .95},
-		{"whole plates right in Chinese scenes", scenes.Right, scenes.Texts, .93},
+		{"whole plates right in Chinese scenes", scenes.Right, scenes.Texts, .95},
 		{"blue and green plates right", common.Right, common.Texts, .97},
 		{"Chinese crops right", crops.Right, crops.Texts, .98},
 		{"plates right in scenes from abroad", abroad.Right, abroad.Texts, .85},
