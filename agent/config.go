@@ -30,6 +30,12 @@ func config(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		return configDiff(ctx, o, out)
 	case verb == "validate" && len(o.args) == 2:
 		return configValidate(ctx, o, out)
+	case verb == "reset" && len(o.args) == 1:
+		if err := ask(ctx, o, "POST", "/config/reset", nil, nil); err != nil {
+			return err
+		}
+		_, err := fmt.Fprintln(out, say("the board's own file is in force again, until the cloud pushes the next config"))
+		return err
 	case verb == "schema" && len(o.args) == 1:
 		text, err := configs.Schema()
 		if err == nil {
@@ -37,7 +43,7 @@ func config(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 		}
 		return err
 	}
-	return usageError{fail("config takes show, diff [FILE], validate FILE or schema; see gatehouse config --help")}
+	return usageError{fail("config takes show, diff [FILE], validate FILE, reset or schema; see gatehouse config --help")}
 }
 
 // settled is the config of a board: of the running agent, else what the next

@@ -41,7 +41,7 @@ func skip(format string, a ...any) error { return unknown{fail(format, a...)} }
 // patient is a board, and what is known of it before its parts are looked at.
 type patient struct {
 	o        options
-	s        boardStatus
+	s        board.Status
 	agentErr error // the agent does not run, or does not answer
 	fileErr  error // of --config
 	inForce  board.ConfigStatus

@@ -46,7 +46,7 @@ const usage = `gatehouse: the agent on a camera board at a gate / 道口相机�
   gatehouse face add NAME FILE…  enrol somebody from pictures with one face each / 录入人脸
   gatehouse face list [--json]  who is enrolled / 人脸列表
   gatehouse face remove NAME    take somebody out / 删除人脸
-  gatehouse config show|diff [FILE]|validate FILE|schema
+  gatehouse config show|diff [FILE]|validate FILE|reset|schema
                                 the config in force, what differs, checks, JSON Schema / 配置
   gatehouse whitelist [PLATE] [--json]
                                 rows whose plate contains the text / 白名单
@@ -115,7 +115,7 @@ var commands = map[string]struct {
 	"unbind":    {unbind, "--cloud URL --key ID", "Takes the board out of its account."},
 	"events":    {events, "", "Lists what waits for delivery."},
 	"face":      {face, "add NAME FILE… | list | remove NAME", "Enrols people from pictures with one face each, lists them, takes them out."},
-	"config":    {config, "show | diff [FILE] | validate FILE | schema", "Shows the config in force, what differs from it, checks a file, prints the JSON Schema."},
+	"config":    {config, "show | diff [FILE] | validate FILE | reset | schema", "Shows the config in force, what differs from it, checks a file, takes back what the cloud has pushed, prints the JSON Schema."},
 	"whitelist": {rows, "[PLATE]", "Prints rows whose plate contains the text, and whether they would open now."},
 	"changes":   {changes, "", "Lists configs, whitelists and upgrades, and how they stand."},
 	"audit":     {auditList, "", "Lists what was refused, and what changed about keys and policy."},

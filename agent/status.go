@@ -12,14 +12,6 @@ import (
 	"gatehouse/configs"
 )
 
-// boardStatus is what the agent tells of itself. What an older agent does not
-// tell is empty.
-type boardStatus struct {
-	board.Status
-	Troubles  []string `json:"troubles"`  // what the agent cannot do at the moment
-	Overrides []string `json:"overrides"` // where the config in force is not the file's
-}
-
 func status(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	var text json.RawMessage
 	if err := ask(ctx, o, "GET", "/status", nil, &text); err != nil {
@@ -28,7 +20,7 @@ func status(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	if o.json {
 		return json.NewEncoder(out).Encode(text)
 	}
-	var s boardStatus
+	var s board.Status
 	if err := json.Unmarshal(text, &s); err != nil {
 		return err
 	}
@@ -88,11 +80,11 @@ func status(ctx context.Context, o options, _ io.Reader, out io.Writer) error {
 	return nil
 }
 
-func up(s boardStatus) time.Duration { return time.Duration(s.UptimeS) * time.Second }
+func up(s board.Status) time.Duration { return time.Duration(s.UptimeS) * time.Second }
 
 // seenFrom says how the camera of a running agent does; bad is true where
 // frames are due and do not come.
-func seenFrom(s boardStatus, c configs.Camera) (text string, bad bool) {
+func seenFrom(s board.Status, c configs.Camera) (text string, bad bool) {
 	v := s.Vision
 	switch {
 	case c.Source == "":
