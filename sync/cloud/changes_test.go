@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -255,7 +254,7 @@ func TestRollout(t *testing.T) {
 	// The canary and two of the batch are done; the fourth board is away, so the rest waits.
 	c.until(whitelists, v.ID, func(v changeView) bool { return v.Counts["used"] == 3 && v.Rollout.Released == 4 })
 	for _, i := range []int{4, 5} {
-		if verbs := robots[i].verbs(v.ID); !reflect.DeepEqual(verbs, []string{"stage"}) {
+		if verbs := robots[i].verbs(v.ID); slices.Contains(verbs, "apply") {
 			t.Errorf("board %d got %v before its batch", i, verbs)
 		}
 	}
@@ -272,7 +271,7 @@ func TestRollout(t *testing.T) {
 	if end.Counts["used"] != 6 || end.Rollout.Used != 6 || end.Rollout.Failed != 0 {
 		t.Errorf("%+v", end)
 	}
-	if verbs := robots[3].verbs(v.ID); verbs[0] != "stage" || verbs[1] != "apply" {
+	if verbs := robots[3].verbs(v.ID); verbs[0] != "stage" || !slices.Contains(verbs, "apply") {
 		t.Errorf("the board that was away got %v", verbs)
 	}
 }
