@@ -2,6 +2,7 @@ package store
 
 import (
 	"encoding/binary"
+	"errors"
 	"hash/fnv"
 	"io"
 	"os"
@@ -16,6 +17,55 @@ const (
 	headSum    = 56 // where the checksum is in a head: FNV-1a of what is before it
 )
 
+// head is what a database begins with.
+type head struct {
+	pageSize    int64  // bytes
+	root        uint64 // the page of the bucket of all buckets
+	freelist    uint64 // its page, or noFreelist
+	pages       uint64 // one more than the last page in use
+	transaction uint64 // that wrote it
+}
+
+// newestHead gives the head that counts and how many of the two are good.
+func newestHead(f io.ReaderAt) (newest head, good int, err error) {
+	newest, sound := headAt(f, 0)
+	if sound {
+		if second, sound := headAt(f, newest.pageSize); sound {
+			if second.transaction > newest.transaction {
+				newest = second
+			}
+			return newest, 2, nil
+		}
+		return newest, 1, nil
+	}
+	// The file may come from a machine or kernel with other pages.
+	for size := int64(1 << 10); size <= 1<<24; size <<= 1 {
+		if second, sound := headAt(f, size); sound && second.pageSize == size {
+			return second, 1, nil
+		}
+	}
+	return head{}, 0, errors.New("both heads are damaged")
+}
+
+// headAt gives the head that is in the page at an offset.
+func headAt(f io.ReaderAt, offset int64) (h head, sound bool) {
+	b := make([]byte, headSum+8)
+	if _, err := f.ReadAt(b, offset+pageHeader); err != nil {
+		return head{}, false
+	}
+	sum := fnv.New64a()
+	sum.Write(b[:headSum])
+	h = head{
+		pageSize:    int64(binary.NativeEndian.Uint32(b[8:])),
+		root:        binary.NativeEndian.Uint64(b[16:]),
+		freelist:    binary.NativeEndian.Uint64(b[32:]),
+		pages:       binary.NativeEndian.Uint64(b[40:]),
+		transaction: binary.NativeEndian.Uint64(b[48:]),
+	}
+	sound = binary.NativeEndian.Uint32(b) == headMagic && binary.NativeEndian.Uint64(b[headSum:]) == sum.Sum64()
+	return h, sound && h.pageSize >= pageHeader+headSum
+}
+
 // heads counts the good ones of a database's two heads; -1: it cannot be read.
 func heads(path string) (good int) {
 	f, err := os.Open(path)
@@ -23,16 +73,6 @@ func heads(path string) (good int) {
 		return -1
 	}
 	defer f.Close()
-	for i := range int64(2) {
-		head := make([]byte, headSum+8)
-		if _, err := io.ReadFull(io.NewSectionReader(f, i*int64(os.Getpagesize())+pageHeader, int64(len(head))), head); err != nil {
-			continue
-		}
-		h := fnv.New64a()
-		h.Write(head[:headSum])
-		if binary.NativeEndian.Uint32(head) == headMagic && binary.NativeEndian.Uint64(head[headSum:]) == h.Sum64() {
-			good++
-		}
-	}
+	_, good, _ = newestHead(f)
 	return good
 }

@@ -4,7 +4,8 @@
 // A damaged bbolt file can kill the process that opens it, past any recover,
 // or give wrong values with a clean check (shared/design/field-notes.md).
 // Hence two defences: a database is checked in a child process before it is
-// opened, and set aside when the check fails; and every record carries a CRC,
+// opened, after a walk over its pages that holds every length and place in it
+// against the file, and set aside when either fails; and every record carries a CRC,
 // so that a wrong value is an error, never an answer.
 //
 // Not protected: a record whose key was damaged into another valid key's place
@@ -24,8 +25,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime/debug"
-	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -70,11 +69,6 @@ type DB struct {
 // checkEnv names the database that a re-executed process is to check.
 const checkEnv = "GATEHOUSE_CHECK_DATABASE"
 
-// checkMemory is what a check may take beyond the file's size; one that needs
-// more counts as damaged: bbolt goes round in circles, and remembers each, where
-// an inline bucket points to itself.
-const checkMemory = 96 << 20
-
 // checkTimeout bounds the check of a database of so many bytes; one that takes
 // longer counts as damaged.
 func checkTimeout(size int64) time.Duration {
@@ -95,11 +89,7 @@ func RunCheckIfAsked() {
 	if path == "" {
 		return
 	}
-	err := limitMemory(checkMemory + fileSize(path))
-	if err == nil {
-		err = check(path)
-	}
-	if err != nil {
+	if err := check(path); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
@@ -114,29 +104,7 @@ func fileSize(path string) int64 {
 	return info.Size()
 }
 
-// limitMemory has this process end itself when it has taken so many bytes more.
-func limitMemory(more int64) error {
-	text, err := os.ReadFile("/proc/self/statm")
-	if err != nil {
-		return nil // without /proc only the time is limited
-	}
-	fields := strings.Fields(string(text)) // proc(5): the sixth is data and stack, in pages
-	if len(fields) < 6 {
-		return nil
-	}
-	pages, err := strconv.ParseUint(fields[5], 10, 64)
-	if err != nil {
-		return nil
-	}
-	most := pages*uint64(os.Getpagesize()) + uint64(more)
-	if err := syscall.Setrlimit(syscall.RLIMIT_DATA, &syscall.Rlimit{Cur: most, Max: most}); err != nil {
-		return fmt.Errorf("cannot limit the check's memory: %w", err)
-	}
-	return nil
-}
-
-// check reads all of a database, the values too: bbolt's own check does not
-// see one whose length leads out of the file, and whoever reads that is killed.
+// check is bbolt's own, of a database whose pages lead nowhere wrong.
 func check(path string) error {
 	db, err := bolt.Open(path, 0o600, &bolt.Options{ReadOnly: true, Timeout: time.Second, PreLoadFreelist: true})
 	if err != nil {
@@ -147,17 +115,6 @@ func check(path string) error {
 		for err := range tx.Check() {
 			return fmt.Errorf("cannot trust %s: %w", path, err)
 		}
-		return tx.ForEach(func(_ []byte, b *bolt.Bucket) error { return readAll(b) })
-	})
-}
-
-// readAll touches every byte of a bucket.
-func readAll(b *bolt.Bucket) error {
-	return b.ForEach(func(k, v []byte) error {
-		if inner := b.Bucket(k); v == nil && inner != nil {
-			return readAll(inner)
-		}
-		_ = sum(k, v)
 		return nil
 	})
 }
@@ -287,11 +244,15 @@ func SetAside(path string) (aside string, err error) {
 }
 
 // Check reads all of a database that no process has open, and tells what is
-// wrong with it. It does so in a process of its own, since a damaged page can kill it.
+// wrong with it: first our own walk over its pages, then bbolt's check in a
+// process of its own, since what it makes of damage can kill it.
 func Check(path string) error {
 	// Somebody else's open database is not damaged: leave it to Open to say so.
 	if locked(path) {
 		return nil
+	}
+	if err := checkPages(path); err != nil {
+		return fmt.Errorf("cannot trust %s: %w", path, err)
 	}
 	self, err := os.Executable()
 	if err != nil {
