@@ -55,12 +55,25 @@ type template struct {
 // embassy plates as they are seen on the road). In a pattern P is a province,
 // L a letter, A a letter or digit, D a digit, N a letter of a new-energy
 // plate, C one of the army's old signs; the rest is itself.
+//
+// Standard numbers have at most two letters after the authority's (GA 36-2018);
+// none of the 6,019 of ../shared/train has more.
 var mainland = build([]struct {
 	form    Form
 	pattern string
 	prior   float64
 }{
-	{Standard, "P L AAAAA", 0},
+	{Standard, "P L AADDD", 0},
+	{Standard, "P L ADADD", 0},
+	{Standard, "P L ADDAD", 0},
+	{Standard, "P L ADDDA", 0},
+	{Standard, "P L DAADD", 0},
+	{Standard, "P L DADAD", 0},
+	{Standard, "P L DADDA", 0},
+	{Standard, "P L DDAAD", 0},
+	{Standard, "P L DDADA", 0},
+	{Standard, "P L DDDAA", 0},
+	{Standard, "P L AAAAA", -3}, // trial plates of 2002, with letters of the owner's choice
 	{GreenSmall, "P L NADDDD", -0.5},
 	{GreenBig, "P L DDDDDN", -0.5},
 	{Police, "P L AAAA警", -1},

@@ -50,9 +50,13 @@ def pick(rng, chars):
     return chars[rng.integers(len(chars))]
 
 
-def serial(rng, n, letters=.3):
-    """n letters and digits; each a letter with the probability letters."""
-    return ''.join(pick(rng, LETTERS if rng.random() < letters else DIGITS) for _ in range(n))
+def serial(rng, n, letters=.3, most=2):
+    """n letters and digits, at most so many letters (GA 36-2018: two), each with the probability letters."""
+    text = ''
+    for _ in range(n):
+        full = sum(c in LETTERS for c in text) == most
+        text += pick(rng, LETTERS if rng.random() < letters and not full else DIGITS)
+    return text
 
 
 def place(rng):

@@ -49,7 +49,7 @@ def text(rng, height):
     elif kind < .8:
         line = '1' + plates.serial(rng, 10, 0)
     else:
-        line = plates.serial(rng, int(rng.integers(2, 12)), .6)
+        line = plates.serial(rng, int(rng.integers(2, 12)), .6, most=12)
     if rng.random() < .3:
         line = ' '.join(line)
     return plates.faces().text_mask(line, height, rng)
