@@ -105,6 +105,15 @@ func (r *Recognizer) Recognize(picture gocv.Mat, far bool) ([]link.Plate, Times,
 	return plates, times, err
 }
 
+// Follow is Recognize for one of a camera's frames, which come in their order;
+// at is its time in ns, above 0. A plate that both recognisers have read surely is
+// read on by the small one alone as long as it says the same and the plate is seen.
+func (r *Recognizer) Follow(picture gocv.Mat, at int64) ([]link.Plate, Times, error) {
+	r.read.follow.now = at
+	defer func() { r.read.follow.now = 0 }()
+	return r.Recognize(picture, false)
+}
+
 // Judged is a plate with what its confidence was calculated from.
 type Judged struct {
 	link.Plate
@@ -143,6 +152,7 @@ func (r *Recognizer) Judge(picture gocv.Mat, far bool, least float64) ([]Judged,
 		}
 		if p, ok := r.describe(size, c, e, ok, g, least); ok {
 			plates = append(plates, p)
+			r.read.follow.saw(e, p.Score, c.Quad)
 		}
 	}
 	if alone && len(plates) > 1 {

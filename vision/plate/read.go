@@ -32,12 +32,15 @@ type evidence struct {
 	read    [engines]bool    // whether the recogniser has read at all
 	weight  float64          // with how rare such a number is
 	rival   float64          // of the next number
+	// recalled says that PP-OCR's word is from an earlier frame.
+	recalled bool
 }
 
 // reader turns a plate's picture into the likeliest number.
 type reader struct {
 	engines [engines]*engine
 	lines   *liner
+	follow  follower
 	tallies [5]tally // one row, and two rows at every split; kept for their buffers
 	used    int
 }
@@ -97,13 +100,33 @@ func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, o
 			break // no other layout can say more
 		}
 	}
-	if r.first() == small && r.engines[ppocr] != nil {
+	recalled := r.recall(c, w)
+	if r.first() == small && r.engines[ppocr] != nil && !recalled {
 		if err := r.confirm(picture, c, w); err != nil {
 			return best, false, err
 		}
 	}
 	best, ok = r.best(w).evidence(w)
+	best.recalled = recalled
 	return best, ok, nil
+}
+
+// recall counts what PP-OCR has said in an earlier frame of a number that the
+// small recogniser surely reads in the same place.
+func (r *reader) recall(c Candidate, w weighing) bool {
+	t := r.best(w)
+	at, _, _ := t.best(w)
+	if r.first() != small || at < 0 || t.share(&t.found[at], small) < sure[small] {
+		return false
+	}
+	h := &t.found[at]
+	share, top, ok := r.follow.recall(h.reading, c.Quad)
+	if ok {
+		t.cuts[ppocr]++
+		h.sums[ppocr] += share
+		h.tops[ppocr] += int(top)
+	}
+	return ok
 }
 
 // best is the layout with the likeliest number.

@@ -256,23 +256,27 @@ func BenchmarkLane(b *testing.B) {
 	})
 }
 
-// measure runs stretches of one car and the pause behind it, and reports a
-// frame's p50 and p95 and the process's memory; it gives the mean processor
-// time of a frame in ms, which a busy machine does not change much.
+// measure runs stretches of one car and the pause behind it, and reports p50 and
+// p95 of all frames and of those with a car, and the process's memory; it gives
+// the mean processor time of a frame in ms, which a busy machine does not change much.
 func measure(b *testing.B, frame func(i int)) (mean float64) {
 	b.ReportAllocs()
-	var took []float64
+	var took, car []float64
 	begin := processorTime()
 	for b.Loop() {
 		for i := range carFrames + pauseFrames {
 			begin := time.Now()
 			frame(i)
-			took = append(took, ms(time.Since(begin)))
+			t := ms(time.Since(begin))
+			if took = append(took, t); i < carFrames {
+				car = append(car, t)
+			}
 		}
 	}
 	mean = ms(processorTime()-begin) / float64(len(took))
 	b.ReportMetric(mean, "cpu-ms/frame")
 	reportQuantiles(b, "", took)
+	reportQuantiles(b, "car-", car)
 	b.ReportMetric(residentMiB(os.Getpid()), "RSS-MiB")
 	return mean
 }

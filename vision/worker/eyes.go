@@ -67,6 +67,9 @@ func (e *eyes) close() {
 // wanted says what to look for in a picture.
 type wanted struct {
 	plates, faces, features bool
+	// at is the time of a frame that a camera's others come before and after, in
+	// ns; 0 for a picture that stands alone.
+	at int64
 	// far is for stills: faces are looked for in tiles too, plates in a second look.
 	far bool
 	// live has faces with a feature examined for being prints or screens.
@@ -83,7 +86,7 @@ type sight struct {
 func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 	s := sight{Plates: []link.Plate{}, Faces: []link.Face{}, MS: map[string]float64{}}
 	if w.plates {
-		plates, times, err := e.plates.Recognize(picture, w.far)
+		plates, times, err := e.readPlates(picture, w)
 		if err != nil {
 			return s, coded(errcode.PlateDetectFailed, err)
 		}
@@ -112,6 +115,13 @@ func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 	}
 	s.Faces = append(s.Faces, faces...)
 	return s, nil
+}
+
+func (e *eyes) readPlates(picture gocv.Mat, w wanted) ([]link.Plate, plate.Times, error) {
+	if w.at > 0 {
+		return e.plates.Follow(picture, w.at)
+	}
+	return e.plates.Recognize(picture, w.far)
 }
 
 // describe gives a face its quality and, where that is good enough, its feature;

@@ -38,6 +38,17 @@ def infrared(image, rng):
     return np.repeat(grey[..., None], 3, axis=2)
 
 
+def night(image, rng):
+    """In the dark: under a lamp, so that bright strokes spread, or with the sensor's gain turned up."""
+    if rng.random() < .6:
+        image = image * rng.uniform(1.1, 2.2)
+        over = np.maximum(image - rng.uniform(140, 230), 0)
+        return image + cv2.GaussianBlur(over, (0, 0), rng.uniform(.7, 2.2)) * rng.uniform(.5, 2)
+    gain = rng.uniform(2, 6)
+    noise = rng.standard_normal(image.shape, dtype=np.float32) * rng.uniform(1, 5)
+    return (image * rng.uniform(.3, .9) / gain + noise) * gain
+
+
 def lens(image, rng):
     """Defocus and motion, in pixels of the picture as taken."""
     if rng.random() < .75:
@@ -73,4 +84,7 @@ def take(image, rng, infrared_share=.18):
     """The whole way from what is there to the picture; returns uint8."""
     if rng.random() < infrared_share:
         image = infrared(image, rng)
-    return sensor(lens(light(image, rng), rng), rng)
+    image = light(image, rng)
+    if rng.random() < .1:
+        image = night(image, rng)
+    return sensor(lens(image.astype(np.float32), rng), rng)

@@ -229,6 +229,8 @@ def worse(image, rng):
     if rng.random() < .2:
         veil = rng.uniform(20, 200)
         image = veil + (image - veil) * rng.uniform(.4, .9)
+    if rng.random() < .15:
+        image = camera.night(image, rng)
     if rng.random() < .4:
         image = camera.lens(image.astype(np.float32), rng)
     return camera.sensor(image.astype(np.float32), rng)
@@ -349,12 +351,12 @@ class Source:
 
     def draw(self, rng):
         what = rng.random()
-        if what < .27:
+        if what < .32:
             index = min(len(self.real) - 1, np.searchsorted(self.weights, rng.random()))
             return photographed(self.real[index], rng)
-        if what < .48:
+        if what < .56:
             return painted(self.exact[rng.integers(len(self.exact))], rng)
-        if what < .53:
+        if what < .6:
             return nothing(rng, self.street)
         return rendered(rng, self.street, self._kind(rng))
 

@@ -1,0 +1,86 @@
+package plate
+
+import (
+	"math"
+	"testing"
+	"time"
+
+	"gatehouse/vision/plate/quad"
+	"gatehouse/vision/plate/text"
+	"gatehouse/vision/warp"
+)
+
+// at is a plate 100 pixels wide with its left top corner at x.
+func at(x float64) quad.Quad {
+	return quad.Quad{{X: x, Y: 50}, {X: x + 100, Y: 50}, {X: x + 100, Y: 80}, {X: x, Y: 80}}
+}
+
+// PP-OCR's word holds for the same number in the same place, for a while, and
+// only where the small recogniser is sure of it.
+func TestAConfirmedNumberIsFollowed(t *testing.T) {
+	cut := warp.NewCutter()
+	defer cut.Close()
+	r, err := newReader("", Options{Readers: ReadSmall}, cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	w := weighing{home: true, foreign: .1}
+	// look has the small recogniser read a number, and PP-OCR too where its word is
+	// not recalled.
+	asked := 0
+	look := func(now time.Duration, number string, sure, score float64, q quad.Quad) {
+		t.Helper()
+		r.follow.now, r.used = int64(now), 0
+		tally := r.fresh(parting{})
+		line := func(p float64) []text.Reading {
+			return []text.Reading{{Number: number, Form: text.Standard, Log: math.Log(p), Chars: []float64{p}}}
+		}
+		tally.add(small, line(sure), nil)
+		recalled := r.recall(Candidate{Quad: q}, w)
+		if !recalled {
+			asked++
+			tally.add(ppocr, line(.98), nil)
+		}
+		e, ok := tally.evidence(w)
+		if !ok || !e.read[ppocr] || math.Abs(e.shares[ppocr]-.98) > 1e-9 || e.tops[ppocr] != 1 {
+			t.Errorf("%s is %+v", number, e)
+		}
+		e.recalled = recalled
+		r.follow.saw(e, score, q)
+	}
+	expect := func(what string, n int) {
+		t.Helper()
+		if asked != n {
+			t.Errorf("%s: PP-OCR was asked %d times, want %d", what, asked, n)
+		}
+		asked = 0
+	}
+	const frame = time.Second / 15
+	now := time.Second
+	for range 60 {
+		look(now, "川A12345", .98, .995, at(10))
+		now += frame
+	}
+	expect("a plate that stands", 1)
+	look(now, "川A12345", .98, .995, at(80))
+	expect("it moves", 0)
+	look(now, "川A12345", .98, .995, at(600))
+	expect("it is elsewhere", 1)
+	look(now, "川A12346", .98, .995, at(80))
+	expect("another number there", 1)
+	look(now, "川A12345", .8, .995, at(80))
+	expect("the small recogniser is not sure", 1)
+	look(now+frame, "川A12345", .98, .98, at(80))
+	look(now+2*frame, "川A12345", .98, .98, at(80))
+	expect("a score that may still rise", 1) // the first of them is recalled
+	look(now+time.Second, "川A12345", .98, .995, at(80))
+	look(now+3*time.Second, "川A12345", .98, .995, at(80))
+	expect("it was out of sight", 2)
+	for i := range 12 * 15 {
+		look(now+4*time.Second+time.Duration(i)*frame, "川A12345", .98, .995, at(80))
+	}
+	expect("it stands for twelve seconds", 3)
+	look(0, "川A12345", .98, .995, at(80))
+	expect("a picture that stands alone", 1)
+}
