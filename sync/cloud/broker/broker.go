@@ -8,6 +8,7 @@
 package broker
 
 import (
+	"context"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // Authenticate reports whether a board's user name (its serial number) and password are right now.
@@ -25,7 +28,8 @@ type Authenticate func(username, password string) bool
 // Broker is a running broker.
 type Broker struct {
 	server   *server.Server
-	password string // of the cloud's own client
+	password string        // of the cloud's own client
+	ready    chan struct{} // closed when boards may come
 }
 
 // CloudUser is the user name of the cloud's own client.
@@ -51,16 +55,16 @@ func Start(address, dir string, auth Authenticate) (*Broker, error) {
 		return nil, fmt.Errorf("cannot start the broker: %w", err)
 	}
 	probe.Close()
-	b := &Broker{password: rand.Text()}
+	b := &Broker{password: rand.Text(), ready: make(chan struct{})}
 	o := &server.Options{
 		ServerName: "gatehouse-cloud", DontListen: true, NoSigs: true, NoLog: true,
-		JetStream: true, StoreDir: dir, JetStreamMaxMemory: 64 << 20, JetStreamMaxStore: 4 << 30,
+		JetStream: true, StoreDir: dir, JetStreamMaxMemory: 2 * keptMost, JetStreamMaxStore: 4 << 30,
 		// A subscription with QoS 1 is a consumer: by default the 1,001st board would get none.
 		JetStreamLimits: server.JSLimitOpts{DefaultMaxConsumers: -1},
 		// Clients have clean sessions: what a consumer has delivered need not outlive the process.
 		// A fleet that comes back at once is slow to be greeted: who is thrown out for
 		// it (after 2 s and 5 s, by default) comes again, and all the work is for nothing.
-		MQTT: server.MQTTOpts{Host: host, Port: port, AckWait: 30 * time.Second, MaxAckPending: 1024, ConsumerMemoryStorage: true,
+		MQTT: server.MQTTOpts{Host: host, Port: port, AckWait: ackWait, MaxAckPending: 1024, ConsumerMemoryStorage: true,
 			AuthTimeout: patience.Seconds(), JSAPITimeout: patience},
 	}
 	o.CustomClientAuthentication = authenticator{b, auth}
@@ -72,7 +76,50 @@ func Start(address, dir string, auth Authenticate) (*Broker, error) {
 		b.server.Shutdown()
 		return nil, errors.New("cannot start the broker: it is not ready after 20 s")
 	}
+	if err := b.keepForAWhile(); err != nil {
+		b.Stop()
+		return nil, fmt.Errorf("cannot start the broker: %w", err)
+	}
+	close(b.ready)
 	return b, nil
+}
+
+// How long a client may take to acknowledge a message with QoS 1, how long one is
+// kept, and how many bytes of them at most. Each that is kept is looked at for
+// each that a board gets.
+const (
+	ackWait  = 30 * time.Second
+	kept     = 40 * time.Second
+	keptMost = 256 << 20
+)
+
+// messages is NATS's own name of their stream, which it makes when the first
+// client comes and there is none.
+const messages = "$MQTT_msgs"
+
+// keepForAWhile has messages with QoS 1 kept in memory and for a while. NATS's
+// way is on disk until all who want them have acknowledged: for that it asks all
+// boards' consumers at each acknowledgement, 5 ms with 5,000 boards, and reads
+// its files through for each. Sessions are clean: a restart ends them, and
+// what was on the way to them is asked for anew (the outbox, pull after birth).
+func (b *Broker) keepForAWhile() error {
+	conn, err := nats.Connect("", nats.InProcessServer(b.server), nats.UserInfo(b.Credentials()), nats.Timeout(patience))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if err := js.DeleteStream(ctx, messages); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		return err // that of an earlier version
+	}
+	_, err = js.CreateStream(ctx, jetstream.StreamConfig{Name: messages, Subjects: []string{"$MQTT.msgs.>"},
+		Storage: jetstream.MemoryStorage, Retention: jetstream.LimitsPolicy, Discard: jetstream.DiscardOld, MaxAge: kept, MaxBytes: keptMost})
+	return err
 }
 
 // Credentials are those of the cloud's own client.
@@ -110,6 +157,7 @@ func (a authenticator) Check(c server.ClientAuthentication) bool {
 		c.RegisterUser(&server.User{Username: CloudUser})
 		return true
 	}
+	<-a.broker.ready
 	if o.Username == "" || strings.ContainsAny(o.Username, ".*> \t") || !a.auth(o.Username, o.Password) {
 		return false
 	}

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.mqtt.golang/packets"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // TestManyBoards holds more boards than NATS allows consumers by default.
@@ -33,6 +35,42 @@ func TestManyBoards(t *testing.T) {
 		sn := fmt.Sprintf("0000beef-%08x", i)
 		if code := subscribe(t, conn, sn); code != 1 {
 			t.Fatalf("board %d is given QoS %#x for its commands", i+1, code)
+		}
+	}
+}
+
+// Messages are kept as keepForAWhile says, also where an earlier version has kept
+// them on disk.
+func TestMessagesAreKeptForAWhile(t *testing.T) {
+	dir := t.TempDir()
+	for range 2 {
+		b, err := Start("127.0.0.1:0", dir, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conn, err := nats.Connect("", nats.InProcessServer(b.server), nats.UserInfo(b.Credentials()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		js, err := jetstream.New(conn)
+		if err != nil {
+			t.Fatal(err)
+		}
+		stream, err := js.Stream(t.Context(), messages)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if c := stream.CachedInfo().Config; c.Storage != jetstream.MemoryStorage || c.Retention != jetstream.LimitsPolicy || c.MaxAge != kept {
+			t.Errorf("messages are kept as %+v", c)
+		}
+		err = js.DeleteStream(t.Context(), messages)
+		if err == nil {
+			_, err = js.CreateStream(t.Context(), jetstream.StreamConfig{Name: messages, Subjects: []string{"$MQTT.msgs.>"}, Retention: jetstream.InterestPolicy})
+		}
+		conn.Close()
+		b.Stop()
+		if err != nil {
+			t.Fatal(err)
 		}
 	}
 }
