@@ -58,6 +58,7 @@ type video struct {
 func openVideo(path string, loop bool) (*video, error) {
 	in, err := gocv.VideoCaptureFileWithAPI(path, gocv.VideoCaptureFFmpeg)
 	if err != nil {
+		_ = in.Close() // GoCV makes it all the same
 		return nil, fmt.Errorf("cannot open the camera: %s is neither a picture nor a video that FFmpeg can read", path)
 	}
 	v := &video{path: path, loop: loop, in: in}

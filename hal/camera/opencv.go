@@ -64,15 +64,24 @@ var (
 
 var errNotOpened = errors.New("the camera cannot be opened") // OpenCV's error has the address with its password
 
+// opened closes what could not be opened: GoCV makes a capture all the same.
+func opened(in capture, err error) (capture, error) {
+	if err != nil {
+		_ = in.Close()
+		return nil, errNotOpened
+	}
+	return in, nil
+}
+
 // stream opens an address with FFmpeg. OpenCV 4.6 takes the size of the first
 // picture for that of all until the stream is opened again: one that changes
 // its size without a new connection is seen cut.
 func stream(source string, o Options) opener {
 	return func(context.Context) (feed, error) {
 		environment(o)
-		in, err := gocv.VideoCaptureFileWithAPI(source, gocv.VideoCaptureFFmpeg)
+		in, err := opened(gocv.VideoCaptureFileWithAPI(source, gocv.VideoCaptureFFmpeg))
 		if err != nil {
-			return nil, errNotOpened
+			return nil, err
 		}
 		return &opencv{in: in, timed: true}, nil
 	}
@@ -90,9 +99,9 @@ func v4l2(path string, number int, o Options, device func(int) (capture, error))
 		if _, err := os.Stat(path); err != nil {
 			return nil, fmt.Errorf("%s is not there", path)
 		}
-		in, err := device(number)
+		in, err := opened(device(number))
 		if err != nil {
-			return nil, errNotOpened
+			return nil, err
 		}
 		if o.Format != "" {
 			in.Set(gocv.VideoCaptureFOURCC, in.ToCodec(o.Format))

@@ -1,6 +1,7 @@
 package camera
 
 import (
+	"errors"
 	"maps"
 	"os"
 	"path/filepath"
@@ -19,6 +20,7 @@ type usb struct {
 	set                map[gocv.VideoCaptureProperties]float64
 	format             float64
 	away               bool
+	closed             int // times
 }
 
 func (u *usb) Set(p gocv.VideoCaptureProperties, v float64) {
@@ -47,7 +49,17 @@ func (u *usb) Get(p gocv.VideoCaptureProperties) float64 {
 }
 
 func (u *usb) Grab(int)     {}
-func (u *usb) Close() error { return nil }
+func (u *usb) Close() error { u.closed++; return nil }
+
+// GoCV makes a capture even where it cannot be opened; one a try is lost
+// unless it is closed.
+func TestWhatCannotBeOpenedIsClosed(t *testing.T) {
+	u := &usb{}
+	busy := func(int) (capture, error) { return u, errors.New("busy") }
+	if _, err := v4l2(t.TempDir(), 0, Options{}, busy)(t.Context()); !errors.Is(err, errNotOpened) || u.closed != 1 {
+		t.Errorf("%v, closed %d times", err, u.closed)
+	}
+}
 
 // A device gets the options at each opening, and may be unplugged and plugged
 // in again.
