@@ -146,7 +146,7 @@ func (r *roadside) picture(n int) []byte {
 	}
 	r.scene[i].CopyTo(&r.out)
 	if r.small {
-		gocv.Resize(r.out, &r.out, image.Pt(960, 540), 0, 0, gocv.InterpolationArea)
+		gocv.Resize(r.out, &r.out, image.Pt(896, 504), 0, 0, gocv.InterpolationArea)
 	}
 	for bit := range markBits {
 		c := black
