@@ -135,6 +135,24 @@ func TestCamerasComeBack(t *testing.T) {
 	}
 }
 
+// A camera may change its size just after it was connected to; OpenCV must not
+// end the process over that.
+func TestRTSPSizeChangesAtTheBeginning(t *testing.T) {
+	fake := cameratest.New(func(n int) []byte {
+		if n < 10 {
+			return coloured(320, 240, n)
+		}
+		return coloured(160, 120, n)
+	}, 25)
+	s, err := fake.RTSP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	c, m := open(t, s.URL, false)
+	await(t, c, m, "a frame after the change", func(Frame) bool { return fake.Frames() > 30 })
+}
+
 func TestRTSPOverUDP(t *testing.T) {
 	fake := cameratest.New(func(n int) []byte { return coloured(160, 120, n) }, 25)
 	s, err := fake.RTSP()

@@ -32,6 +32,9 @@ type opencv struct {
 
 // environment is what OpenCV reads when it opens an address. Who has set it
 // himself is listened to. FFmpeg and OpenCV would write addresses to the log.
+// FFmpeg would also take 20 frames to guess a rate that nobody needs. Those
+// that it does take must come first (no fflags;nobuffer): OpenCV has the size
+// from them, and ends the process where the first picture is a smaller one.
 func environment(o Options) {
 	transport := "tcp" // gets through firewalls and loses nothing
 	if o.Transport == "udp" {
@@ -45,7 +48,7 @@ func environment(o Options) {
 	ourMu.Lock()
 	defer ourMu.Unlock()
 	for name, value := range map[string]string{
-		"OPENCV_FFMPEG_CAPTURE_OPTIONS": fmt.Sprintf("rtsp_transport;%s|timeout;%d|fflags;nobuffer|max_delay;200000", transport, timeout.Microseconds()),
+		"OPENCV_FFMPEG_CAPTURE_OPTIONS": fmt.Sprintf("rtsp_transport;%s|timeout;%d|fpsprobesize;0|max_delay;200000", transport, timeout.Microseconds()),
 		"OPENCV_FFMPEG_LOGLEVEL":        "-8",
 		"OPENCV_LOG_LEVEL":              "SILENT",
 	} {
