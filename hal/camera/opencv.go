@@ -77,8 +77,9 @@ func opened(in capture, err error) (capture, error) {
 }
 
 // stream opens an address with FFmpeg. OpenCV 4.6 takes the size of the first
-// picture for that of all until the stream is opened again: one that changes
-// its size without a new connection is seen cut.
+// picture for that of all until the stream is opened again. Of one that changes
+// its size without a new connection, smaller pictures are seen wrong, and
+// higher ones not at all: the last one before stays, and counts as new.
 func stream(source string, o Options) opener {
 	return func(context.Context) (feed, error) {
 		environment(o)
