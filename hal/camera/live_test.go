@@ -153,6 +153,58 @@ func TestRTSPSizeChangesAtTheBeginning(t *testing.T) {
 	await(t, c, m, "a frame after the change", func(Frame) bool { return fake.Frames() > 30 })
 }
 
+// A camera whose pictures become larger without a new connection is seen again:
+// OpenCV would repeat the last one before for ever.
+func TestRTSPThatGrowsIsSeenAgain(t *testing.T) {
+	fake := cameratest.New(func(n int) []byte {
+		if n < 25 {
+			return coloured(160, 120, n)
+		}
+		return coloured(320, 240, n)
+	}, 25)
+	s, err := fake.RTSP()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	still := &frozen{patience: time.Second, rows: 120, cols: 160}
+	c := startLive(streamUntil(s.URL, Options{Stall: time.Second}, still), Options{Stall: time.Second})
+	defer c.Close()
+	m := gocv.NewMat()
+	defer m.Close() //nolint:errcheck // a Mat's Close always returns nil
+	await(t, c, &m, "a frame before the change", func(Frame) bool { return m.Cols() == 160 })
+	await(t, c, &m, "a frame after it", func(Frame) bool { return m.Cols() == 320 })
+}
+
+// A source that shows what does not change is opened again more and more seldom.
+func TestAStillSourceIsBorne(t *testing.T) {
+	m := gocv.NewMatWithSizeFromScalar(gocv.NewScalar(1, 2, 3, 0), 48, 64, gocv.MatTypeCV8UC3)
+	defer m.Close() //nolint:errcheck // a Mat's Close always returns nil
+	higher := gocv.NewMatWithSizeFromScalar(gocv.NewScalar(1, 2, 3, 0), 96, 64, gocv.MatTypeCV8UC3)
+	defer higher.Close() //nolint:errcheck // see above
+	f := &frozen{}
+	now := int64(time.Hour)
+	borne := func(m gocv.Mat) time.Duration {
+		f.begin()
+		begin := now
+		for f.saw(m, now) == nil {
+			now += int64(time.Second)
+		}
+		return time.Duration(now - begin)
+	}
+	for want := frozenLeast; want < frozenMost; want *= 2 {
+		if got := borne(m); got != want {
+			t.Errorf("it is borne for %s, want %s", got, want)
+		}
+	}
+	if a, b := borne(m), borne(m); a != frozenMost || b != frozenMost {
+		t.Errorf("in the end it is borne for %s and %s", a, b)
+	}
+	if got := borne(higher); got != frozenLeast {
+		t.Errorf("after another size it is borne for %s", got)
+	}
+}
+
 func TestRTSPOverUDP(t *testing.T) {
 	fake := cameratest.New(func(n int) []byte { return coloured(160, 120, n) }, 25)
 	s, err := fake.RTSP()

@@ -26,8 +26,9 @@ var _ capture = (*gocv.VideoCapture)(nil)
 // opencv is a source that OpenCV reads: RTSP through FFmpeg, or V4L2.
 type opencv struct {
 	in    capture
-	timed bool // it has a clock of its own
-	red   bool // it gives red and blue in each other's place
+	timed bool    // it has a clock of its own
+	red   bool    // it gives red and blue in each other's place
+	still *frozen // nil: it is not looked for
 }
 
 // environment is what OpenCV reads when it opens an address. Who has set it
@@ -79,15 +80,20 @@ func opened(in capture, err error) (capture, error) {
 // stream opens an address with FFmpeg. OpenCV 4.6 takes the size of the first
 // picture for that of all until the stream is opened again. Of one that changes
 // its size without a new connection, smaller pictures are seen wrong, and
-// higher ones not at all: the last one before stays, and counts as new.
+// higher ones not at all: the last one before stays, until frozen notices.
 func stream(source string, o Options) opener {
+	return streamUntil(source, o, &frozen{})
+}
+
+func streamUntil(source string, o Options, still *frozen) opener {
 	return func(context.Context) (feed, error) {
 		environment(o)
 		in, err := opened(gocv.VideoCaptureFileWithAPI(source, gocv.VideoCaptureFFmpeg))
 		if err != nil {
 			return nil, err
 		}
-		return &opencv{in: in, timed: true}, nil
+		still.begin()
+		return &opencv{in: in, timed: true, still: still}, nil
 	}
 }
 
@@ -157,6 +163,11 @@ func (c *opencv) next(b *buffer, needed bool) error {
 	}
 	if c.red {
 		gocv.CvtColor(b.mat, &b.mat, gocv.ColorBGRToRGB)
+	}
+	if c.still != nil {
+		if err := c.still.saw(b.mat, Monotonic()); err != nil {
+			return err
+		}
 	}
 	b.full = true
 	return nil
