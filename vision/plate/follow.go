@@ -25,11 +25,15 @@ type confirmed struct {
 	asked      int64 // when PP-OCR was, ns
 	seen       int64 // when it was read last, ns
 	share, top float64
+	times      int // that PP-OCR has confirmed it
 }
 
 const (
-	// settled is the score from which on a number need not be confirmed again.
-	settled = 0.99
+	// settled is the score from which on a number need not be confirmed again, and
+	// likely the one from which on that holds when it was confirmed so many times.
+	settled     = 0.99
+	likely      = 0.95
+	likelyTimes = 3
 	// away is how far a plate may be from where it was read last, in its widths.
 	away = 1.0
 	// unseen is how long it may be out of sight, and confirmedFor how long a
@@ -44,10 +48,11 @@ func (f *follower) recall(r text.Reading, q quad.Quad) (share, top float64, ok b
 		return 0, 0, false
 	}
 	at := f.find(r, q)
-	if at < 0 || f.now-f.known[at].asked > confirmedFor {
+	if at < 0 {
 		return 0, 0, false
 	}
-	return f.known[at].share, f.known[at].top, true
+	c := &f.known[at]
+	return c.share, c.top, c.times >= likelyTimes && f.now-c.asked <= confirmedFor
 }
 
 // find gives the place of a number that was read in about the same place just now.
@@ -67,20 +72,23 @@ func (f *follower) saw(e evidence, score float64, q quad.Quad) {
 		return
 	}
 	f.known = slices.DeleteFunc(f.known, func(c confirmed) bool { return f.now < c.seen || f.now-c.seen > unseen })
-	at := f.find(e.reading, q)
-	switch {
-	case score < settled || !e.read[ppocr] || !e.read[small]:
-		if at >= 0 {
-			f.known = slices.Delete(f.known, at, at+1)
+	c := confirmed{number: e.reading.Number, form: e.reading.Form, asked: f.now, share: e.shares[ppocr], top: e.tops[ppocr]}
+	if at := f.find(e.reading, q); at >= 0 {
+		if e.recalled {
+			c = f.known[at]
+		} else {
+			c.times = f.known[at].times
 		}
-	case at >= 0 && e.recalled:
-		f.known[at].seen, f.known[at].middle = f.now, middleOf(q)
-	default:
-		if at >= 0 {
-			f.known = slices.Delete(f.known, at, at+1)
-		}
-		f.known = append(f.known, confirmed{e.reading.Number, e.reading.Form, middleOf(q), f.now, f.now, e.shares[ppocr], e.tops[ppocr]})
+		f.known = slices.Delete(f.known, at, at+1)
 	}
+	if !e.read[small] || !e.read[ppocr] || score < likely {
+		return // it begins anew
+	}
+	if c.times++; score >= settled {
+		c.times = likelyTimes
+	}
+	c.middle, c.seen = middleOf(q), f.now
+	f.known = append(f.known, c)
 }
 
 func middleOf(q quad.Quad) (m quad.Point) {

@@ -69,13 +69,21 @@ func TestAConfirmedNumberIsFollowed(t *testing.T) {
 	expect("it is elsewhere", 1)
 	look(now, "川A12346", .98, .995, at(80))
 	expect("another number there", 1)
-	look(now, "川A12345", .8, .995, at(80))
-	expect("the small recogniser is not sure", 1)
-	look(now+frame, "川A12345", .98, .98, at(80))
-	look(now+2*frame, "川A12345", .98, .98, at(80))
-	expect("a score that may still rise", 1) // the first of them is recalled
-	look(now+time.Second, "川A12345", .98, .995, at(80))
-	look(now+3*time.Second, "川A12345", .98, .995, at(80))
+	look(now, "川A12345", .45, .995, at(80))
+	expect("the small recogniser does not think so", 1)
+	now += time.Second
+	for i := range 10 {
+		look(now+time.Duration(i)*frame, "川A12345", .98, .94, at(80))
+	}
+	expect("a number that is not likely enough", 10)
+	now += 2 * time.Second
+	for i := range 10 {
+		look(now+time.Duration(i)*frame, "川A12345", .98, .97, at(80))
+	}
+	expect("one that is confirmed three times", 3)
+	now += 3 * time.Second
+	look(now, "川A12345", .98, .995, at(80))
+	look(now+2*time.Second, "川A12345", .98, .995, at(80))
 	expect("it was out of sight", 2)
 	for i := range 12 * 15 {
 		look(now+4*time.Second+time.Duration(i)*frame, "川A12345", .98, .995, at(80))

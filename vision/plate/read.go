@@ -111,12 +111,12 @@ func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, o
 	return best, ok, nil
 }
 
-// recall counts what PP-OCR has said in an earlier frame of a number that the
-// small recogniser surely reads in the same place.
+// recall counts what PP-OCR has said in an earlier frame of the number that the
+// small recogniser reads in the same place, rather than any other.
 func (r *reader) recall(c Candidate, w weighing) bool {
 	t := r.best(w)
 	at, _, _ := t.best(w)
-	if r.first() != small || at < 0 || t.share(&t.found[at], small) < sure[small] {
+	if r.first() != small || at < 0 || t.share(&t.found[at], small) < rather {
 		return false
 	}
 	h := &t.found[at]
@@ -188,6 +188,10 @@ func (r *reader) explore(picture gocv.Mat, c Candidate, rows int, w weighing) (b
 	}
 	return best, r.atMargins(picture, c, best, engine, 1, w)
 }
+
+// rather is the mean probability from which on a number is likelier than all
+// others together.
+const rather = 0.5
 
 // lost is the probability below which the first recogniser has not made out the
 // layout either.
