@@ -23,8 +23,8 @@ import (
 	"time"
 
 	"gatehouse/configs"
+	"gatehouse/sync/cloud/client"
 	"gatehouse/sync/errcode"
-	"gatehouse/sync/signature"
 )
 
 // Site is one cloud and its directory.
@@ -33,7 +33,7 @@ type Site struct {
 	Bin string // where the four programs are
 
 	addresses
-	key accessKey
+	api client.Client // with the ROOT account's AccessKey
 }
 
 // addresses are kept in site.json, so that a restart finds the same ports.
@@ -41,8 +41,6 @@ type addresses struct {
 	HTTP string // host:port of the cloud's HTTP API
 	MQTT string // host:port of the broker
 }
-
-type accessKey struct{ id, secret string }
 
 // Open makes or finds the site below dir. Bin is the directory of the programs.
 func Open(dir, bin string) (*Site, error) {
@@ -117,6 +115,7 @@ func (s *Site) StartCloud(ctx context.Context, broker string, extra ...string) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
+	s.api.Base = s.CloudURL()
 	return p, p.await(ctx, func(ctx context.Context) error {
 		var e *errcode.Error
 		err := s.API(ctx, http.MethodGet, "/v2/stp/user/devices", nil, nil)
@@ -129,16 +128,9 @@ func (s *Site) StartCloud(ctx context.Context, broker string, extra ...string) (
 
 // loadKey reads the ROOT account's AccessKey, which the cloud wrote at its first start.
 func (s *Site) loadKey() error {
-	b, err := os.ReadFile(s.keyFile())
-	if err != nil {
-		return fmt.Errorf("cannot read the cloud's AccessKey: %w", err)
-	}
-	f := strings.Fields(string(b))
-	if len(f) < 2 {
-		return errors.New("the cloud's admin.accesskey does not hold an id and a secret")
-	}
-	s.key = accessKey{f[0], f[1]}
-	return nil
+	id, secret, err := client.ReadKey(s.keyFile())
+	s.api.ID, s.api.Secret = id, secret
+	return err
 }
 
 func (s *Site) keyFile() string { return filepath.Join(s.Dir, "cloud", "admin.accesskey") }
@@ -151,47 +143,7 @@ func (s *Site) CloudCommand(ctx context.Context, args ...string) ([]byte, error)
 // API calls the cloud's HTTP API, signed with the ROOT account's AccessKey.
 // A failure the cloud reports is an *errcode.Error.
 func (s *Site) API(ctx context.Context, method, path string, in, out any) error {
-	var body []byte
-	if in != nil {
-		var err error
-		if body, err = json.Marshal(in); err != nil {
-			return err
-		}
-	}
-	r, err := http.NewRequestWithContext(ctx, method, s.CloudURL()+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	if in != nil {
-		r.Header.Set("Content-Type", "application/json")
-	}
-	signature.SignRequest(r, body, s.key.id, s.key.secret, time.Now().Add(5*time.Minute))
-	answer, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return fmt.Errorf("cannot reach the cloud: %w", err)
-	}
-	defer answer.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(answer.Body, 64<<20))
-	if err != nil {
-		return fmt.Errorf("cannot read the cloud's answer: %w", err)
-	}
-	if answer.StatusCode != http.StatusOK {
-		var e struct {
-			Code int `json:"error_code"`
-		}
-		if json.Unmarshal(b, &e) != nil || e.Code == 0 {
-			return fmt.Errorf("the cloud answered %s without an error code", answer.Status)
-		}
-		return errcode.New(errcode.Code(e.Code), "")
-	}
-	if raw, ok := out.(*[]byte); ok {
-		*raw = b
-		return nil
-	}
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(b, out)
+	return s.api.Call(ctx, method, path, in, out)
 }
 
 // Board is one agent with its vision process.
@@ -255,8 +207,8 @@ func (b *Board) Bind(ctx context.Context) (sn string, err error) {
 	if _, err := b.site.CloudCommand(ctx, "device", "add", id.SN, id.PublicKey); err != nil {
 		return "", err
 	}
-	_, err = run(ctx, strings.NewReader(b.site.key.secret+"\n"), b.site.program("gatehouse"), "bind",
-		"--cloud", b.site.CloudURL(), "--key", b.site.key.id, "--config", b.file, "--state", b.State)
+	_, err = run(ctx, strings.NewReader(b.site.api.Secret+"\n"), b.site.program("gatehouse"), "bind",
+		"--cloud", b.site.CloudURL(), "--key", b.site.api.ID, "--config", b.file, "--state", b.State)
 	return id.SN, err
 }
 

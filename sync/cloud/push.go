@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -20,16 +19,14 @@ import (
 
 	"golang.org/x/term"
 
+	"gatehouse/sync/cloud/client"
 	"gatehouse/sync/cloud/platform"
-	"gatehouse/sync/signature"
+	"gatehouse/sync/errcode"
 	"gatehouse/sync/wire"
 )
 
 // api calls the HTTP API of the cloud that runs on a directory, over its socket.
-type api struct {
-	client     *http.Client
-	id, secret string // the AccessKey
-}
+type api struct{ client.Client }
 
 // withAPI parses the command line and finds the running cloud; the flag --key
 // says for which account it speaks.
@@ -49,45 +46,21 @@ func withAPI(ctx context.Context, c *call, f *flag.FlagSet) (*api, error) {
 	if *keyFile == "" {
 		*keyFile = filepath.Join(c.data, "admin.accesskey")
 	}
-	b, err := os.ReadFile(*keyFile)
+	id, secret, err := client.ReadKey(*keyFile)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read the AccessKey: %w", err)
+		return nil, err
 	}
-	key := strings.Fields(string(b))
-	if len(key) != 2 {
-		return nil, fmt.Errorf("%s does not hold an AccessKey: its id and its secret", *keyFile)
-	}
-	return &api{localClient(c.data), key[0], key[1]}, nil
+	return &api{client.Client{Base: "http://cloud", ID: id, Secret: secret, HTTP: localClient(c.data)}}, nil
 }
 
-// call sends body, JSON or a file's bytes, and reads the answer into out.
-func (a *api) call(ctx context.Context, method, path string, body []byte, out any) error {
-	r, err := http.NewRequestWithContext(ctx, method, "http://cloud"+path, bytes.NewReader(body))
-	if err != nil {
-		return err
+// call is Call with the code before what the cloud says.
+func (a *api) call(ctx context.Context, method, path string, in, out any) error {
+	err := a.Call(ctx, method, path, in, out)
+	var e *errcode.Error
+	if errors.As(err, &e) {
+		return fmt.Errorf("%d %w", e.Code, e)
 	}
-	r.Header.Set("Content-Type", "application/json")
-	signature.SignRequest(r, body, a.id, a.secret, time.Now().Add(10*time.Minute))
-	answer, err := a.client.Do(r)
-	if err != nil {
-		return fmt.Errorf("cannot ask the running cloud: %w", errors.Unwrap(err)) // the URL in err would show the signature
-	}
-	defer answer.Body.Close()
-	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return err
-	}
-	if answer.StatusCode == http.StatusOK {
-		return json.Unmarshal(text, out)
-	}
-	var e struct {
-		Code    int    `json:"error_code"`
-		Message string `json:"error_message"`
-	}
-	if json.Unmarshal(text, &e) != nil {
-		return fmt.Errorf("the running cloud answers %s", answer.Status)
-	}
-	return fmt.Errorf("%d %s", e.Code, e.Message)
+	return err
 }
 
 const userPath = "/v2/stp/user/"
@@ -181,7 +154,7 @@ func push(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	defer a.client.CloseIdleConnections()
+	defer a.HTTP.CloseIdleConnections()
 	if len(to.SNs)+len(to.GroupIDs) == 0 {
 		return c.usage("--to is missing")
 	}
@@ -231,7 +204,7 @@ func decide(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	defer a.client.CloseIdleConnections()
+	defer a.HTTP.CloseIdleConnections()
 	path, _, err := a.find(ctx, c.words[0])
 	if err != nil {
 		return err
@@ -346,7 +319,7 @@ func listChanges(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	defer a.client.CloseIdleConnections()
+	defer a.HTTP.CloseIdleConnections()
 	var all []changed
 	for _, k := range kindPaths {
 		var list struct{ Results []changed }
@@ -377,7 +350,7 @@ func showChange(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	defer a.client.CloseIdleConnections()
+	defer a.HTTP.CloseIdleConnections()
 	path, v, err := a.find(ctx, c.words[0])
 	if err != nil {
 		return err

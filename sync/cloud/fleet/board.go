@@ -296,7 +296,7 @@ func (t *trial) rollOut(ctx context.Context, what string) error {
 	}
 	in := map[string]any{"content": string(text), "targets": map[string]any{"sns": sns}, "remark": fmt.Sprint(what, time.Now().UnixNano())}
 	began := time.Now()
-	if err := t.cloud.call(ctx, http.MethodPost, path, in, &change); err != nil {
+	if err := t.cloud.Call(ctx, http.MethodPost, path, in, &change); err != nil {
 		return err
 	}
 	id := change.ID
@@ -304,7 +304,7 @@ func (t *trial) rollOut(ctx context.Context, what string) error {
 		var failed error
 		err := t.until(ctx, func() bool {
 			change.Counts = nil
-			failed = t.cloud.call(ctx, http.MethodGet, path+"/"+id, nil, &change)
+			failed = t.cloud.Call(ctx, http.MethodGet, path+"/"+id, nil, &change)
 			return failed != nil || change.Counts[state] == t.o.Boards
 		}, func() string { return fmt.Sprintf("%s: %v", what, change.Counts) })
 		if failed != nil {
@@ -316,7 +316,7 @@ func (t *trial) rollOut(ctx context.Context, what string) error {
 		return err
 	}
 	staged := time.Since(began)
-	if err := t.cloud.call(ctx, http.MethodPut, path+"/"+id+"/apply", nil, nil); err != nil {
+	if err := t.cloud.Call(ctx, http.MethodPut, path+"/"+id+"/apply", nil, nil); err != nil {
 		return err
 	}
 	if err := wait(wire.StateUsed); err != nil {

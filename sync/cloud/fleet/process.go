@@ -3,12 +3,9 @@ package fleet
 import (
 	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -17,7 +14,7 @@ import (
 	"syscall"
 	"time"
 
-	"gatehouse/sync/signature"
+	"gatehouse/sync/cloud/client"
 )
 
 // program is a process that can be started again with the same arguments.
@@ -165,9 +162,9 @@ func (m *mosquitto) start() error {
 // cloud is the cloud under trial.
 type cloud struct {
 	program
-	http       string
-	mqtt       string
-	keyID, key string
+	client.Client
+	http string
+	mqtt string
 }
 
 func startCloud(ctx context.Context, path, dir, broker string) (c *cloud, err error) {
@@ -182,12 +179,9 @@ func startCloud(ctx context.Context, path, dir, broker string) (c *cloud, err er
 	if broker != "" {
 		c.args = append(c.args, "--broker", broker)
 	}
-	text, err := os.ReadFile(filepath.Join(data, "admin.accesskey"))
-	if err != nil {
-		return nil, fmt.Errorf("cannot read the cloud's AccessKey: %w", err)
-	}
-	if f := strings.Fields(string(text)); len(f) == 2 {
-		c.keyID, c.key = f[0], f[1]
+	c.Base = "http://" + c.http
+	if c.ID, c.Secret, err = client.ReadKey(filepath.Join(data, "admin.accesskey")); err != nil {
+		return nil, err
 	}
 	if err := c.start(); err != nil {
 		return nil, err
@@ -201,37 +195,4 @@ func (c *cloud) restart(context.Context) error {
 		return err
 	}
 	return c.listening(c.http)
-}
-
-// call makes a signed call of the API.
-func (c *cloud) call(ctx context.Context, method, path string, in, out any) error {
-	var body []byte
-	if in != nil {
-		var err error
-		if body, err = json.Marshal(in); err != nil {
-			return err
-		}
-	}
-	r, err := http.NewRequestWithContext(ctx, method, "http://"+c.http+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	signature.SignRequest(r, body, c.keyID, c.key, time.Now().Add(5*time.Minute))
-	a, err := http.DefaultClient.Do(r)
-	if err != nil {
-		return fmt.Errorf("cannot reach the cloud: %w", errors.Unwrap(err)) // the address in err would show the signature
-	}
-	defer a.Body.Close()
-	text, err := io.ReadAll(a.Body)
-	if err != nil {
-		return err
-	}
-	if a.StatusCode != http.StatusOK {
-		return fmt.Errorf("cannot %s %s: %s %.300s", method, path, a.Status, text)
-	}
-	if out == nil {
-		return nil
-	}
-	return json.Unmarshal(text, out)
 }
