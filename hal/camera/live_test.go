@@ -185,9 +185,9 @@ func TestAStillSourceIsBorne(t *testing.T) {
 	f := &frozen{}
 	now := int64(time.Hour)
 	borne := func(m gocv.Mat) time.Duration {
-		f.begin()
+		r := f.begin()
 		begin := now
-		for f.saw(m, now) == nil {
+		for r.saw(m, now) == nil {
 			now += int64(time.Second)
 		}
 		return time.Duration(now - begin)
@@ -199,6 +199,20 @@ func TestAStillSourceIsBorne(t *testing.T) {
 	}
 	if a, b := borne(m), borne(m); a != frozenMost || b != frozenMost {
 		t.Errorf("in the end it is borne for %s and %s", a, b)
+	}
+	r := f.begin()
+	for i := range 3700 {
+		changed := m
+		if i%2 == 1 {
+			changed = higher
+		}
+		if err := r.saw(changed, now); err != nil {
+			t.Fatal(err)
+		}
+		now += int64(time.Second)
+	}
+	if got := borne(m); got != frozenLeast {
+		t.Errorf("after an hour of pictures that change it is borne for %s", got)
 	}
 	if got := borne(higher); got != frozenLeast {
 		t.Errorf("after another size it is borne for %s", got)

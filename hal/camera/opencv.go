@@ -26,9 +26,9 @@ var _ capture = (*gocv.VideoCapture)(nil)
 // opencv is a source that OpenCV reads: RTSP through FFmpeg, or V4L2.
 type opencv struct {
 	in    capture
-	timed bool    // it has a clock of its own
-	red   bool    // it gives red and blue in each other's place
-	still *frozen // nil: it is not looked for
+	timed bool      // it has a clock of its own
+	red   bool      // it gives red and blue in each other's place
+	still *freezing // nil: it is not looked for
 }
 
 // environment is what OpenCV reads when it opens an address. Who has set it
@@ -92,8 +92,7 @@ func streamUntil(source string, o Options, still *frozen) opener {
 		if err != nil {
 			return nil, err
 		}
-		still.begin()
-		return &opencv{in: in, timed: true, still: still}, nil
+		return &opencv{in: in, timed: true, still: still.begin()}, nil
 	}
 }
 

@@ -1,7 +1,9 @@
 package store
 
 import (
+	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -54,12 +56,12 @@ func checkPages(path string) error {
 }
 
 // walk walks a database of so many bytes.
-func walk(file io.ReaderAt, bytes int64) error {
+func walk(file io.ReaderAt, size int64) error {
 	head, _, err := newestHead(file)
 	if err != nil {
 		return err
 	}
-	if has := uint64(bytes / head.pageSize); head.pages > has {
+	if has := uint64(size / head.pageSize); head.pages > has {
 		return fmt.Errorf("%d pages are in use, the file has %d", head.pages, has)
 	}
 	p := pages{file: file, size: head.pageSize, count: head.pages, seen: make([]bool, head.pages)}
@@ -68,7 +70,7 @@ func walk(file io.ReaderAt, bytes int64) error {
 			return err
 		}
 	}
-	return p.tree(head.root, 0)
+	return p.tree(head.root, nil, 0)
 }
 
 // read gives the content of a page that none has led to before.
@@ -125,8 +127,10 @@ func (p *pages) freelist(id uint64) error {
 	return nil
 }
 
-// tree walks a page and what is below it.
-func (p *pages) tree(id uint64, depth int) error {
+// tree walks a page and what is below it; first is the key that it must begin
+// with, as the page above says, nil where there is none. (With another one bbolt
+// would not find the page again when it is written, and free it twice.)
+func (p *pages) tree(id uint64, first []byte, depth int) error {
 	if depth > deepest {
 		return fmt.Errorf("page %d: too deep", id)
 	}
@@ -139,51 +143,64 @@ func (p *pages) tree(id uint64, depth int) error {
 		if n == 0 {
 			return fmt.Errorf("page %d leads nowhere", id)
 		}
-		return elements(page, func(element []byte) (at, size uint64) {
-			return uint64(binary.NativeEndian.Uint32(element)), uint64(binary.NativeEndian.Uint32(element[4:]))
-		}, func(element, _ []byte) error {
-			return p.tree(binary.NativeEndian.Uint64(element[8:]), depth+1)
+		return elements(page, first, func(e element) (at, key, value uint32) {
+			return e.u32(0), e.u32(4), 0
+		}, func(e element, key, _ []byte) error {
+			return p.tree(binary.NativeEndian.Uint64(e[8:]), key, depth+1)
 		})
 	case leafPage:
-		return leaf(page, func(bucket []byte) error { return p.bucket(id, bucket, depth) })
+		return leaf(page, first, func(bucket []byte) error { return p.bucket(id, bucket, depth) })
 	default:
 		return fmt.Errorf("page %d is neither branch nor leaf", id)
 	}
 }
 
 // leaf walks a leaf page's elements and calls bucket for each that is one.
-func leaf(page []byte, bucket func(value []byte) error) error {
-	return elements(page, func(element []byte) (at, size uint64) {
-		key, value := binary.NativeEndian.Uint32(element[8:]), binary.NativeEndian.Uint32(element[12:])
-		return uint64(binary.NativeEndian.Uint32(element[4:])), uint64(key) + uint64(value)
-	}, func(element, content []byte) error {
-		switch binary.NativeEndian.Uint32(element) {
+func leaf(page, first []byte, bucket func(value []byte) error) error {
+	return elements(page, first, func(e element) (at, key, value uint32) {
+		return e.u32(4), e.u32(8), e.u32(12)
+	}, func(e element, _, value []byte) error {
+		switch e.u32(0) {
 		case 0:
 			return nil
 		case bucketLeaf:
-			return bucket(content[binary.NativeEndian.Uint32(element[8:]):])
+			return bucket(value)
 		}
-		return fmt.Errorf("an element of unknown kind")
+		return errors.New("an element of unknown kind")
 	})
 }
 
-// elements calls f for each element of a page and the key and value that are
-// where it says; where gives their position and size.
-func elements(page []byte, where func(element []byte) (at, size uint64), f func(element, content []byte) error) error {
+// element is one of a page, elementSize bytes.
+type element []byte
+
+func (e element) u32(at int) uint32 { return binary.NativeEndian.Uint32(e[at:]) }
+
+// elements calls f for each element of a page with its key and value; where
+// gives their position and sizes. Keys rise.
+func elements(page, first []byte, where func(element) (at, key, value uint32), f func(e element, key, value []byte) error) error {
 	_, n := kindOf(page)
 	id := binary.NativeEndian.Uint64(page)
 	table := pageHeader + n*elementSize
 	if table > uint64(len(page)) {
 		return fmt.Errorf("page %d: its %d elements are longer than it", id, n)
 	}
+	var last []byte
 	for i := range n {
 		own := pageHeader + i*elementSize
-		element := page[own : own+elementSize]
-		at, size := where(element)
-		if own+at < table || own+at+size > uint64(len(page)) {
+		e := element(page[own : own+elementSize])
+		at, keySize, valueSize := where(e)
+		begin := own + uint64(at)
+		middle := begin + uint64(keySize)
+		end := middle + uint64(valueSize)
+		if begin < table || end > uint64(len(page)) {
 			return fmt.Errorf("page %d: element %d leads out of it", id, i)
 		}
-		if err := f(element, page[own+at:own+at+size]); err != nil {
+		key := page[begin:middle]
+		if len(key) == 0 || i > 0 && bytes.Compare(last, key) >= 0 || i == 0 && first != nil && !bytes.Equal(first, key) {
+			return fmt.Errorf("page %d: element %d has a key that cannot be there", id, i)
+		}
+		last = key
+		if err := f(e, key, page[middle:end]); err != nil {
 			return err
 		}
 	}
@@ -196,7 +213,7 @@ func (p *pages) bucket(id uint64, value []byte, depth int) error {
 		return fmt.Errorf("page %d: a bucket of %d bytes", id, len(value))
 	}
 	if root := binary.NativeEndian.Uint64(value); root != 0 {
-		return p.tree(root, depth+1)
+		return p.tree(root, nil, depth+1)
 	}
 	inline := value[bucketHeader:]
 	if len(inline) < pageHeader {
@@ -205,7 +222,10 @@ func (p *pages) bucket(id uint64, value []byte, depth int) error {
 	if flags, _ := kindOf(inline); flags != leafPage {
 		return fmt.Errorf("page %d: an inline bucket that is no leaf", id)
 	}
-	return leaf(inline, func([]byte) error {
+	if binary.NativeEndian.Uint64(inline) != 0 || binary.NativeEndian.Uint32(inline[12:]) != 0 { // bbolt would free the page
+		return fmt.Errorf("page %d: an inline bucket that says it is a page", id)
+	}
+	return leaf(inline, nil, func([]byte) error {
 		return fmt.Errorf("page %d: a bucket within an inline bucket", id)
 	})
 }

@@ -229,9 +229,10 @@ const keepAside = 3
 // removes the oldest of those that were set aside before.
 func SetAside(path string) (aside string, err error) {
 	aside = path + ".corrupt." + time.Now().UTC().Format("20060102T150405.000")
-	if err := Rename(path, aside); err != nil {
+	if err := os.Rename(path, aside); err != nil {
 		return "", fmt.Errorf("cannot set the damaged database aside: %w", err)
 	}
+	_ = syncDir(aside)                             // undone by a power cut, it is done again
 	old, err := filepath.Glob(path + ".corrupt.*") // sorted by their time
 	if err != nil {
 		return aside, nil
@@ -251,8 +252,18 @@ func Check(path string) error {
 	if locked(path) {
 		return nil
 	}
-	if err := checkPages(path); err != nil {
-		return fmt.Errorf("cannot trust %s: %w", path, err)
+	for try := range checkTries {
+		err := checkPages(path)
+		if err == nil {
+			break
+		}
+		var system syscall.Errno
+		if last := try == checkTries-1; !errors.As(err, &system) || last && system == syscall.EIO {
+			return fmt.Errorf("cannot trust %s: %w", path, err)
+		} else if last {
+			return nil // no more files can be opened, say: that says nothing of this one
+		}
+		time.Sleep(checkPause)
 	}
 	self, err := os.Executable()
 	if err != nil {

@@ -69,7 +69,7 @@ func TestAConfirmedNumberIsFollowed(t *testing.T) {
 	expect("it is elsewhere", 1)
 	look(now, "川A12346", .98, .995, at(80))
 	expect("another number there", 1)
-	look(now, "川A12345", .45, .995, at(80))
+	look(now, "川A12345", .75, .995, at(80))
 	expect("the small recogniser does not think so", 1)
 	now += time.Second
 	for i := range 10 {
@@ -91,4 +91,29 @@ func TestAConfirmedNumberIsFollowed(t *testing.T) {
 	expect("it stands for twelve seconds", 3)
 	look(0, "川A12345", .98, .995, at(80))
 	expect("a picture that stands alone", 1)
+}
+
+// Where the small recogniser thinks of another number too, PP-OCR has its say.
+func TestADoubtfulNumberIsConfirmedAnew(t *testing.T) {
+	cut := warp.NewCutter()
+	defer cut.Close()
+	r, err := newReader("", Options{Readers: ReadSmall}, cut)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	reading := func(number string, p float64) text.Reading {
+		return text.Reading{Number: number, Form: text.Standard, Log: math.Log(p), Chars: []float64{p}}
+	}
+	r.follow.now = int64(time.Second)
+	for range likelyTimes {
+		r.follow.saw(evidence{reading: reading("川A12345", .98), shares: [engines]float64{.98, .98}, read: [engines]bool{true, true}}, .97, at(10))
+	}
+	for rival, want := range map[float64]bool{.05: true, .14: false} {
+		r.used = 0
+		r.fresh(parting{}).add(small, []text.Reading{reading("川A12345", .84), reading("川A12346", rival)}, nil)
+		if got := r.recall(Candidate{Quad: at(10)}, weighing{home: true, foreign: .1}); got != want {
+			t.Errorf("with a rival of %.2f it is recalled: %v", rival, got)
+		}
+	}
 }

@@ -112,12 +112,18 @@ func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, o
 }
 
 // recall counts what PP-OCR has said in an earlier frame of the number that the
-// small recogniser reads in the same place, rather than any other.
+// small recogniser reads in the same place, hardly thinking of another: where it
+// is in doubt PP-OCR is asked anew.
 func (r *reader) recall(c Candidate, w weighing) bool {
 	t := r.best(w)
 	at, _, _ := t.best(w)
-	if r.first() != small || at < 0 || t.share(&t.found[at], small) < rather {
+	if r.first() != small || at < 0 || t.share(&t.found[at], small) < decided {
 		return false
+	}
+	for i := range t.found {
+		if i != at && t.share(&t.found[i], small) > other {
+			return false
+		}
 	}
 	h := &t.found[at]
 	share, top, ok := r.follow.recall(h.reading, c.Quad)
@@ -189,9 +195,12 @@ func (r *reader) explore(picture gocv.Mat, c Candidate, rows int, w weighing) (b
 	return best, r.atMargins(picture, c, best, engine, 1, w)
 }
 
-// rather is the mean probability from which on a number is likelier than all
-// others together.
-const rather = 0.5
+// decided is the least mean probability of a number that is recalled, and other
+// the most that any other number may have.
+const (
+	decided = 0.8
+	other   = 0.1
+)
 
 // lost is the probability below which the first recogniser has not made out the
 // layout either.

@@ -29,7 +29,8 @@ type Authenticate func(username, password string) bool
 type Broker struct {
 	server   *server.Server
 	password string        // of the cloud's own client
-	ready    chan struct{} // closed when boards may come
+	ready    chan struct{} // closed when boards may come, or the broker has failed
+	failed   bool          // set before
 }
 
 // CloudUser is the user name of the cloud's own client.
@@ -77,6 +78,8 @@ func Start(address, dir string, auth Authenticate) (*Broker, error) {
 		return nil, errors.New("cannot start the broker: it is not ready after 20 s")
 	}
 	if err := b.keepForAWhile(); err != nil {
+		b.failed = true
+		close(b.ready) // or Stop would wait for boards that wait for it
 		b.Stop()
 		return nil, fmt.Errorf("cannot start the broker: %w", err)
 	}
@@ -85,11 +88,13 @@ func Start(address, dir string, auth Authenticate) (*Broker, error) {
 }
 
 // How long a client may take to acknowledge a message with QoS 1, how long one is
-// kept, and how many bytes of them at most. Each that is kept is looked at for
-// each that a board gets.
+// kept, and how many bytes of them at most. A cloud that is further behind loses
+// messages that the broker has acknowledged to boards: hence events are
+// acknowledged by the cloud. Each that is kept may be looked at for each that a
+// board gets, so longer is slower.
 const (
 	ackWait  = 30 * time.Second
-	kept     = 40 * time.Second
+	kept     = 3 * time.Minute
 	keptMost = 256 << 20
 )
 
@@ -158,7 +163,7 @@ func (a authenticator) Check(c server.ClientAuthentication) bool {
 		return true
 	}
 	<-a.broker.ready
-	if o.Username == "" || strings.ContainsAny(o.Username, ".*> \t") || !a.auth(o.Username, o.Password) {
+	if a.broker.failed || o.Username == "" || strings.ContainsAny(o.Username, ".*> \t") || !a.auth(o.Username, o.Password) {
 		return false
 	}
 	// MQTT's levels are subject tokens: device/{sn}/message/up/x is device.{sn}.message.up.x.

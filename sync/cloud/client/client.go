@@ -73,9 +73,12 @@ func (c *Client) Call(ctx context.Context, method, path string, in, out any) err
 		return fmt.Errorf("cannot reach the cloud: %w", errors.Unwrap(err)) // the address in err shows the signature
 	}
 	defer answer.Body.Close()
-	b, err := io.ReadAll(io.LimitReader(answer.Body, most))
+	b, err := io.ReadAll(io.LimitReader(answer.Body, most+1))
 	if err != nil {
 		return fmt.Errorf("cannot read the cloud's answer: %w", err)
+	}
+	if len(b) > most {
+		return fmt.Errorf("the cloud's answer has more than %d MiB", most>>20)
 	}
 	if answer.StatusCode != http.StatusOK {
 		var e struct {
