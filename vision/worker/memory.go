@@ -17,5 +17,16 @@ __attribute__((constructor)) static void give_memory_back(void)
 	mallopt(M_ARENA_MAX, 2);
 #endif
 }
+
+static void trim(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
+}
 */
 import "C"
+
+// giveBack gives what smaller blocks have left free between others back to the
+// system, as malloc_trim(3) can and free does not.
+func giveBack() { C.trim() }

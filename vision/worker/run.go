@@ -146,16 +146,24 @@ func captureOptions(s link.Settings) camera.Options {
 // says that it is alive; the agent then ends it.
 const hung = 10 * time.Second
 
+// givesBack is how often free memory is given back to the system.
+const givesBack = time.Minute
+
 // live says every second that the process is alive, for as long as its loop is.
 func (w *worker) live(gone <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var before uint64
+	gave := time.Now()
 	for {
 		select {
 		case <-gone:
 			return
 		case <-tick.C:
+		}
+		if time.Since(gave) >= givesBack {
+			gave = time.Now()
+			giveBack()
 		}
 		if time.Duration(camera.Monotonic()-w.step.Load()) > hung {
 			continue
