@@ -1,6 +1,8 @@
 """Writes the trained reader as an ONNX file that OpenCV 4.6 reads, and compares the two.
 
-usage: reader_export.py --weights FILE.pt --out ../weights/plate_small.onnx
+Of several weights, of which each has begun with the one before, it writes the mean.
+
+usage: reader_export.py --weights FILE.pt [FILE.pt ...] --out ../weights/plate_small.onnx
 """
 
 import argparse
@@ -29,9 +31,16 @@ class Probabilities(nn.Module):
         return torch.softmax(self.reader.logits(x), dim=2)
 
 
+def mean(files):
+    """The mean of several nets' weights; whole numbers are the last one's."""
+    nets = [torch.load(file, map_location='cpu')['net'] for file in files]
+    return {name: sum(net[name] for net in nets) / len(nets) if last.dtype.is_floating_point else last
+            for name, last in nets[-1].items()}
+
+
 def export(weights, out):
     reader = Reader()
-    reader.load_state_dict(torch.load(weights, map_location='cpu')['net'])
+    reader.load_state_dict(mean(weights))
     net = Probabilities(reader).eval()
     torch.onnx.export(net, torch.zeros(1, 3, cuts.HEIGHT, cuts.WIDTH), out, opset_version=11,
                       input_names=['cut'], output_names=['steps'], do_constant_folding=True)
@@ -71,7 +80,7 @@ def difference(net, out):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--weights', required=True)
+    parser.add_argument('--weights', required=True, nargs='+')
     parser.add_argument('--out', required=True)
     args = parser.parse_args()
     net = export(args.weights, args.out)
