@@ -130,7 +130,7 @@ type MQTT struct {
 
 // Delivery is the outbox and what leaves it.
 type Delivery struct {
-	Ack             string   `json:"ack" doc:"who acknowledges an event: the cloud (event_ack) or any broker (puback); empty: cloud once bound, else puback" enum:"|cloud|puback" restart:"session"`
+	Ack             string   `json:"ack" doc:"who acknowledges an event: the cloud (event_ack) or any broker (puback, which says that the broker has it, not that anybody does); empty: cloud once bound, else puback" enum:"|cloud|puback" restart:"session"`
 	MaxBytesMiB     int      `json:"max_bytes_mib" doc:"largest size of the outbox" unit:"MiB" min:"8" max:"65536" restart:"agent"`
 	MaxAge          Duration `json:"max_age" doc:"how long an undelivered event is kept" unit:"duration" min:"1m" max:"8760h" restart:"agent"`
 	PictureQuotaMiB int      `json:"picture_quota_mib" doc:"most room for pictures" unit:"MiB" min:"1" max:"1048576" restart:"agent"`
