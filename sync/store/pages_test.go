@@ -255,8 +255,13 @@ func FuzzPages(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	sound = sound[:min(len(sound), 12<<10)]
+	h, _, err := newestHead(bytes.NewReader(sound))
+	if err != nil {
+		f.Fatal(err)
+	}
+	sound = sound[:int64(h.pages)*h.pageSize]
 	f.Add(sound, uint16(3), uint16(20), uint32(7))
+	f.Add(sound, uint16(0), uint16(0), uint32(0))
 	f.Fuzz(func(t *testing.T, file []byte, page, at uint16, to uint32) {
 		file = bytes.Clone(file) // it may be the sound one itself
 		h, _, err := newestHead(bytes.NewReader(file))
