@@ -33,7 +33,7 @@ type Site struct {
 	Bin string // where the four programs are
 
 	addresses
-	api client.Client // with the ROOT account's AccessKey
+	id, secret string // the ROOT account's AccessKey
 }
 
 // addresses are kept in site.json, so that a restart finds the same ports.
@@ -115,7 +115,6 @@ func (s *Site) StartCloud(ctx context.Context, broker string, extra ...string) (
 	}
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	s.api.Base = s.CloudURL()
 	return p, p.await(ctx, func(ctx context.Context) error {
 		var e *errcode.Error
 		err := s.API(ctx, http.MethodGet, "/v2/stp/user/devices", nil, nil)
@@ -128,8 +127,8 @@ func (s *Site) StartCloud(ctx context.Context, broker string, extra ...string) (
 
 // loadKey reads the ROOT account's AccessKey, which the cloud wrote at its first start.
 func (s *Site) loadKey() error {
-	id, secret, err := client.ReadKey(s.keyFile())
-	s.api.ID, s.api.Secret = id, secret
+	var err error
+	s.id, s.secret, err = client.ReadKey(s.keyFile())
 	return err
 }
 
@@ -143,7 +142,8 @@ func (s *Site) CloudCommand(ctx context.Context, args ...string) ([]byte, error)
 // API calls the cloud's HTTP API, signed with the ROOT account's AccessKey.
 // A failure the cloud reports is an *errcode.Error.
 func (s *Site) API(ctx context.Context, method, path string, in, out any) error {
-	return s.api.Call(ctx, method, path, in, out)
+	c := client.Client{Base: s.CloudURL(), ID: s.id, Secret: s.secret}
+	return c.Call(ctx, method, path, in, out)
 }
 
 // Board is one agent with its vision process.
@@ -207,8 +207,8 @@ func (b *Board) Bind(ctx context.Context) (sn string, err error) {
 	if _, err := b.site.CloudCommand(ctx, "device", "add", id.SN, id.PublicKey); err != nil {
 		return "", err
 	}
-	_, err = run(ctx, strings.NewReader(b.site.api.Secret+"\n"), b.site.program("gatehouse"), "bind",
-		"--cloud", b.site.CloudURL(), "--key", b.site.api.ID, "--config", b.file, "--state", b.State)
+	_, err = run(ctx, strings.NewReader(b.site.secret+"\n"), b.site.program("gatehouse"), "bind",
+		"--cloud", b.site.CloudURL(), "--key", b.site.id, "--config", b.file, "--state", b.State)
 	return id.SN, err
 }
 

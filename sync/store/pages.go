@@ -78,14 +78,14 @@ func (p *pages) read(id uint64) ([]byte, error) {
 	if id < 2 || id >= p.count {
 		return nil, fmt.Errorf("a page %d is led to, there are 2 to %d", id, p.count-1)
 	}
-	header := make([]byte, pageHeader)
-	if _, err := p.file.ReadAt(header, int64(id)*p.size); err != nil {
+	page := make([]byte, p.size)
+	if _, err := p.file.ReadAt(page, int64(id)*p.size); err != nil {
 		return nil, fmt.Errorf("page %d: %w", id, err)
 	}
-	if own := binary.NativeEndian.Uint64(header); own != id {
+	if own := binary.NativeEndian.Uint64(page); own != id {
 		return nil, fmt.Errorf("page %d says it is %d", id, own)
 	}
-	n := uint64(binary.NativeEndian.Uint32(header[12:])) + 1
+	n := uint64(binary.NativeEndian.Uint32(page[12:])) + 1
 	if id+n > p.count {
 		return nil, fmt.Errorf("page %d leads out of the file", id)
 	}
@@ -95,7 +95,10 @@ func (p *pages) read(id uint64) ([]byte, error) {
 		}
 		p.seen[i] = true
 	}
-	page := make([]byte, int64(n)*p.size)
+	if n == 1 {
+		return page, nil
+	}
+	page = make([]byte, int64(n)*p.size)
 	if _, err := p.file.ReadAt(page, int64(id)*p.size); err != nil {
 		return nil, fmt.Errorf("page %d: %w", id, err)
 	}

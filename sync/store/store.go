@@ -232,7 +232,8 @@ func SetAside(path string) (aside string, err error) {
 	if err := os.Rename(path, aside); err != nil {
 		return "", fmt.Errorf("cannot set the damaged database aside: %w", err)
 	}
-	_ = syncDir(aside)                             // undone by a power cut, it is done again
+	// Where this fails and the power with it, the next start does it again.
+	_ = syncDir(aside)
 	old, err := filepath.Glob(path + ".corrupt.*") // sorted by their time
 	if err != nil {
 		return aside, nil
@@ -252,18 +253,18 @@ func Check(path string) error {
 	if locked(path) {
 		return nil
 	}
-	for try := range checkTries {
-		err := checkPages(path)
-		if err == nil {
-			break
-		}
-		var system syscall.Errno
-		if last := try == checkTries-1; !errors.As(err, &system) || last && system == syscall.EIO {
-			return fmt.Errorf("cannot trust %s: %w", path, err)
-		} else if last {
-			return nil // no more files can be opened, say: that says nothing of this one
-		}
+	var system syscall.Errno
+	err := checkPages(path)
+	for try := 1; try < checkTries && errors.As(err, &system); try++ {
 		time.Sleep(checkPause)
+		err = checkPages(path)
+	}
+	switch {
+	case err == nil:
+	case errors.As(err, &system) && system != syscall.EIO:
+		return nil // no more files can be opened, say: that says nothing of this one
+	default:
+		return fmt.Errorf("cannot trust %s: %w", path, err)
 	}
 	self, err := os.Executable()
 	if err != nil {

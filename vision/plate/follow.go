@@ -22,10 +22,10 @@ type confirmed struct {
 	number     string
 	form       text.Form
 	middle     quad.Point
-	asked      int64 // when PP-OCR was, ns
-	seen       int64 // when it was read last, ns
-	share, top float64
-	times      int // that PP-OCR has confirmed it
+	asked      int64   // when PP-OCR was, ns
+	seen       int64   // when it was read last, ns
+	share, top float64 // of evidence, for PP-OCR
+	times      int     // that PP-OCR has confirmed it; likelyTimes where once was enough
 }
 
 const (
@@ -34,8 +34,8 @@ const (
 	settled     = 0.99
 	likely      = 0.95
 	likelyTimes = 3
-	// away is how far a plate may be from where it was read last, in its widths.
-	away = 1.0
+	// moved is how far a plate may be from where it was read last, in its widths.
+	moved = 1.0
 	// unseen is how long it may be out of sight, and confirmedFor how long a
 	// confirmation holds in any case.
 	unseen       = int64(500 * time.Millisecond)
@@ -61,7 +61,7 @@ func (f *follower) find(r text.Reading, q quad.Quad) int {
 	middle := middleOf(q)
 	return slices.IndexFunc(f.known, func(c confirmed) bool {
 		return c.number == r.Number && c.form == r.Form && f.now >= c.seen && f.now-c.seen <= unseen &&
-			math.Hypot(middle.X-c.middle.X, middle.Y-c.middle.Y) <= away*width
+			math.Hypot(middle.X-c.middle.X, middle.Y-c.middle.Y) <= moved*width
 	})
 }
 
@@ -84,7 +84,10 @@ func (f *follower) saw(e evidence, score float64, q quad.Quad) {
 	if !e.read[small] || !e.read[ppocr] || score < likely {
 		return // it begins anew
 	}
-	if c.times++; score >= settled {
+	if !e.recalled {
+		c.times++
+	}
+	if score >= settled {
 		c.times = likelyTimes
 	}
 	c.middle, c.seen = middleOf(q), f.now

@@ -15,16 +15,25 @@ func at(x float64) quad.Quad {
 	return quad.Quad{{X: x, Y: 50}, {X: x + 100, Y: 50}, {X: x + 100, Y: 80}, {X: x, Y: 80}}
 }
 
-// PP-OCR's word holds for the same number in the same place, for a while, and
-// only where the small recogniser is sure of it.
-func TestAConfirmedNumberIsFollowed(t *testing.T) {
+// openSmall is a reader with the small recogniser alone.
+func openSmall(t *testing.T) *reader {
+	t.Helper()
 	cut := warp.NewCutter()
-	defer cut.Close()
 	r, err := newReader("", Options{Readers: ReadSmall}, cut)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
+	t.Cleanup(func() {
+		r.close()
+		cut.Close()
+	})
+	return r
+}
+
+// PP-OCR's word holds for the same number in the same place, for a while, and
+// only where the small recogniser is sure of it.
+func TestAConfirmedNumberIsFollowed(t *testing.T) {
+	r := openSmall(t)
 	w := weighing{home: true, foreign: .1}
 	// look has the small recogniser read a number, and PP-OCR too where its word is
 	// not recalled.
@@ -95,13 +104,7 @@ func TestAConfirmedNumberIsFollowed(t *testing.T) {
 
 // Where the small recogniser thinks of another number too, PP-OCR has its say.
 func TestADoubtfulNumberIsConfirmedAnew(t *testing.T) {
-	cut := warp.NewCutter()
-	defer cut.Close()
-	r, err := newReader("", Options{Readers: ReadSmall}, cut)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.close()
+	r := openSmall(t)
 	reading := func(number string, p float64) text.Reading {
 		return text.Reading{Number: number, Form: text.Standard, Log: math.Log(p), Chars: []float64{p}}
 	}

@@ -117,11 +117,11 @@ func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, o
 func (r *reader) recall(c Candidate, w weighing) bool {
 	t := r.best(w)
 	at, _, _ := t.best(w)
-	if r.first() != small || at < 0 || t.share(&t.found[at], small) < decided {
+	if r.first() != small || at < 0 || t.share(&t.found[at], small) < leastRecalled {
 		return false
 	}
 	for i := range t.found {
-		if i != at && t.share(&t.found[i], small) > other {
+		if i != at && t.share(&t.found[i], small) > mostBeside {
 			return false
 		}
 	}
@@ -195,11 +195,11 @@ func (r *reader) explore(picture gocv.Mat, c Candidate, rows int, w weighing) (b
 	return best, r.atMargins(picture, c, best, engine, 1, w)
 }
 
-// decided is the least mean probability of a number that is recalled, and other
-// the most that any other number may have.
+// leastRecalled is the least mean probability of a number that is recalled, and
+// mostBeside the most that any other number may have.
 const (
-	decided = 0.8
-	other   = 0.1
+	leastRecalled = 0.8
+	mostBeside    = 0.1
 )
 
 // lost is the probability below which the first recogniser has not made out the

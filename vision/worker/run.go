@@ -149,21 +149,22 @@ const hung = 10 * time.Second
 // givesBack is how often free memory is given back to the system.
 const givesBack = time.Minute
 
-// live says every second that the process is alive, for as long as its loop is.
+// live says every second that the process is alive, for as long as its loop is,
+// and gives free memory back.
 func (w *worker) live(gone <-chan struct{}) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
 	var before uint64
-	gave := time.Now()
+	back := time.NewTicker(givesBack)
+	defer back.Stop()
 	for {
 		select {
 		case <-gone:
 			return
-		case <-tick.C:
-		}
-		if time.Since(gave) >= givesBack {
-			gave = time.Now()
+		case <-back.C:
 			giveBack()
+			continue
+		case <-tick.C:
 		}
 		if time.Duration(camera.Monotonic()-w.step.Load()) > hung {
 			continue
