@@ -11,14 +11,13 @@ import (
 )
 
 func TestBoxes(t *testing.T) {
-	scores := []float32{.1, .9, .2, .8, .9, .1, 0, .95}
-	corners := []float32{
-		.1, .1, .3, .4, // a face
-		.11, .1, .31, .4, // the same one again
-		.5, .5, .6, .6, // none
-		.7, .7, 1.2, .9, // half outside
+	values := []float32{
+		.1, .9, .1, .1, .3, .4, // a face
+		.2, .8, .11, .1, .31, .4, // the same one again
+		.9, .1, .5, .5, .6, .6, // none
+		0, .95, .7, .7, 1.2, .9, // half outside
 	}
-	got := boxes(scores, corners, image.Pt(200, 100), image.Rect(0, 0, 200, 100))
+	got := boxes(values, image.Pt(200, 100), image.Rect(0, 0, 200, 100))
 	if len(got) != 2 {
 		t.Fatalf("%+v", got)
 	}
@@ -27,7 +26,7 @@ func TestBoxes(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
-	if len(boxes(scores[:3], corners[:2], image.Pt(9, 9), image.Rect(0, 0, 9, 9))) != 0 {
+	if len(boxes(values[:5], image.Pt(9, 9), image.Rect(0, 0, 9, 9))) != 0 {
 		t.Error("too few values give faces")
 	}
 }

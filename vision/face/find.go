@@ -126,31 +126,31 @@ func (r *Recognizer) within(picture gocv.Mat, border int) ([]link.Face, error) {
 		gocv.CopyMakeBorder(picture, &r.padded, border, size.Y-h+border, border, size.X-w+border, gocv.BorderConstant, color.RGBA{})
 		input = r.padded
 	}
-	var scores []float32
-	var found []link.Face
-	err := r.detect.RunNamed(input, []string{"scores", "boxes"}, func(i int, values []float32) {
-		if i == 0 {
-			scores = append(scores, values...)
-			return
-		}
-		found = boxes(scores, values, size, image.Rect(border, border, w-border, h-border))
-	})
+	values, err := r.detect.Run(input)
+	if err != nil {
+		return nil, err
+	}
+	found := boxes(values, size, image.Rect(border, border, w-border, h-border))
 	for i := range found {
 		found[i].Box.Left -= border
 		found[i].Box.Top -= border
 	}
-	return found, err
+	return found, nil
 }
 
+// perPrior are the net's values of each prior: the probability of none and of a
+// face, and the box's left, top, right and bottom as parts of the picture.
+const perPrior = 6
+
 // boxes keeps the probable boxes and of overlapping ones the best.
-func boxes(scores, corners []float32, size image.Point, within image.Rectangle) []link.Face {
+func boxes(values []float32, size image.Point, within image.Rectangle) []link.Face {
 	var all []link.Face
-	for i := range min(priors, len(scores)/2, len(corners)/4) {
-		score := float64(scores[2*i+1])
+	for i := range min(priors, len(values)/perPrior) {
+		prior := values[perPrior*i:][:perPrior]
+		score, c := float64(prior[1]), prior[2:]
 		if score < minScore {
 			continue
 		}
-		c := corners[4*i : 4*i+4]
 		at := func(v float32, of int) int { return int(math.Round(float64(v) * float64(of))) }
 		area := image.Rect(at(c[0], size.X), at(c[1], size.Y), at(c[2], size.X), at(c[3], size.Y)).Intersect(within)
 		if area.Dx() < 4 || area.Dy() < 4 {

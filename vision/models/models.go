@@ -37,10 +37,11 @@ type Model struct {
 	Bench bool `json:"bench,omitempty"`
 }
 
-// Adapt says that the file is changed for OpenCV 4.6 (onnx.Adapt).
+// Adapt says how the file is changed for OpenCV 4.6 and GoCV.
 type Adapt struct {
-	Input  []int64 `json:"input"`  // the network's input, N×C×H×W
-	SHA256 string  `json:"sha256"` // of the result
+	Input  []int64 `json:"input,omitempty"` // the network's input, N×C×H×W, for onnx.Adapt; empty: it is not needed
+	Join   int64   `json:"join,omitempty"`  // the axis for onnx.Join; 0: there is one output already
+	SHA256 string  `json:"sha256"`          // of the result
 }
 
 // Hash is the SHA-256 that the file must have in the model directory.

@@ -74,7 +74,8 @@ func (n *Net) Close() {
 	_ = n.blob.Close()
 }
 
-// Run returns the only output's values, valid until the next call.
+// Run returns the only output's values, valid until the next call. There is no
+// way to read several: GoCV's leaks (onnx.Join makes one of them).
 func (n *Net) Run(picture gocv.Mat) ([]float32, error) {
 	n.feed(picture)
 	out := n.net.Forward("")
@@ -83,25 +84,6 @@ func (n *Net) Run(picture gocv.Mat) ([]float32, error) {
 		return nil, err
 	}
 	return n.out, nil
-}
-
-// RunNamed hands each named output's values to take, in that order; they are
-// valid within the call only.
-func (n *Net) RunNamed(picture gocv.Mat, names []string, take func(i int, values []float32)) error {
-	n.feed(picture)
-	outs := n.net.ForwardLayers(names)
-	defer func() {
-		for i := range outs {
-			_ = outs[i].Close()
-		}
-	}()
-	for i := range outs {
-		if err := n.keep(&outs[i]); err != nil {
-			return err
-		}
-		take(i, n.out)
-	}
-	return nil
 }
 
 func (n *Net) feed(picture gocv.Mat) {

@@ -24,9 +24,23 @@ static void trim(void)
 	malloc_trim(0);
 #endif
 }
+
+static size_t in_use(void)
+{
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33)
+	struct mallinfo2 m = mallinfo2();
+	return m.uordblks + m.hblkhd;
+#else
+	return 0;
+#endif
+}
 */
 import "C"
 
 // giveBack gives what smaller blocks have left free between others back to the
 // system, as malloc_trim(3) can and free does not.
 func giveBack() { C.trim() }
+
+// inUse is how many bytes C and C++ have allocated and not freed; 0 where that
+// cannot be told. mallinfo2(3)
+func inUse() int { return int(C.in_use()) }

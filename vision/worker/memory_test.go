@@ -1,6 +1,7 @@
 package main
 
 import (
+	"math"
 	"os"
 	"os/exec"
 	"runtime"
@@ -44,5 +45,38 @@ func TestMemoryOfPicturesGoesBack(t *testing.T) {
 	const size = width * height * 3 / float64(1<<20) // MiB
 	if grown := residentMiB(os.Getpid()) - before; grown > 2*size {
 		t.Errorf("resident memory has grown by %.1f MiB, %.1f pictures", grown, grown/size)
+	}
+}
+
+// What is looked at again and again leaves nothing behind, however little: a
+// gate looks some hundred million times a year.
+func TestLookingLeaksNothing(t *testing.T) {
+	needModels(t)
+	e, err := openEyes("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer e.close()
+	m, err := scenes[0].draw(1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer m.Close() //nolint:errcheck // a Mat's Close always returns nil
+	look := func(times int) {
+		for range times {
+			if _, err := e.look(m, wanted{plates: true, faces: true, features: true, far: true, live: true}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	const times = 15
+	least := math.MaxInt // of three: what is made once and kept is no leak
+	for range 3 {
+		before := inUse()
+		look(times)
+		least = min(least, inUse()-before)
+	}
+	if least > times*32 {
+		t.Errorf("each %d looks leave %d bytes behind", times, least)
 	}
 }

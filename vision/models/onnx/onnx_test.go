@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"bytes"
+	"errors"
 	"math"
 	"reflect"
 	"testing"
@@ -79,6 +80,35 @@ func TestAdaptFolds(t *testing.T) {
 	}
 }
 
+func TestJoin(t *testing.T) {
+	m := example()
+	m.Graph.Outputs = append(m.Graph.Outputs, Value{Name: "z", Type: Float32, Dims: []int64{1, 5}})
+	if err := Join(m, 1); err != nil {
+		t.Fatal(err)
+	}
+	if out := m.Graph.Outputs; len(out) != 1 || !reflect.DeepEqual(out[0].Dims, []int64{1, 25}) {
+		t.Errorf("the outputs are %+v", out)
+	}
+	last := m.Graph.Nodes[len(m.Graph.Nodes)-1]
+	if last.Op != "Concat" || !reflect.DeepEqual(last.Inputs, []string{"y", "z"}) || last.Int("axis", 0) != 1 || last.Outputs[0] != m.Graph.Outputs[0].Name {
+		t.Errorf("%+v", last)
+	}
+	for name, bad := range map[string]struct {
+		axis int64
+		dims []int64
+	}{
+		"no such axis":      {2, []int64{1, 5}},
+		"another long axis": {1, []int64{2, 5}},
+		"another shape":     {1, []int64{1, 5, 1}},
+	} {
+		m := example()
+		m.Graph.Outputs = append(m.Graph.Outputs, Value{Name: "z", Type: Float32, Dims: bad.dims})
+		if err := Join(m, bad.axis); !errors.Is(err, ErrFormat) || len(m.Graph.Outputs) != 2 {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	f.Add(example().Bytes())
 	f.Add([]byte{0x3a, 0x05, 0x0a, 0x03, 0x22, 0x01, 'R'})
@@ -87,6 +117,7 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
+		_ = Join(m, 1)
 		if err := Adapt(m, []int64{1, 3, 48, 160}); err != nil {
 			return
 		}

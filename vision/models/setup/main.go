@@ -107,8 +107,15 @@ func prepare(m models.Model, b []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := onnx.Adapt(model, m.Adapt.Input); err != nil {
-		return nil, err
+	if m.Adapt.Input != nil {
+		if err := onnx.Adapt(model, m.Adapt.Input); err != nil {
+			return nil, err
+		}
+	}
+	if m.Adapt.Join != 0 {
+		if err := onnx.Join(model, m.Adapt.Join); err != nil {
+			return nil, err
+		}
 	}
 	return model.Bytes(), nil
 }
