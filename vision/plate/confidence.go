@@ -55,7 +55,7 @@ func features(c Candidate, e evidence, g ground) Features {
 		weakest = min(weakest, p)
 	}
 	f[3] = logit(weakest)
-	f[4] = min(8, math.Log((e.weight+1e-6)/(e.rival+1e-6)))
+	f[4] = min(8, math.Log(e.lead))
 	f[5] = votes / max(1, n)
 	f[6] = logit(c.Score)
 	_, height := c.Quad.Size()

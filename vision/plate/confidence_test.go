@@ -15,7 +15,7 @@ func TestShippedConfidences(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		clear := evidence{reading: text.Reading{Number: "川A12345", Form: text.Standard, Chars: []float64{.99, .99, .99, .99, .99, .99, .99}}, rows: 1, weight: .99}
+		clear := evidence{reading: text.Reading{Number: "川A12345", Form: text.Standard, Chars: []float64{.99, .99, .99, .99, .99, .99, .99}}, rows: 1, lead: 1e6}
 		for e, who := range []string{ReadSmall, ReadPPOCR} {
 			if readers == ReadBoth || readers == who {
 				clear.read[e], clear.shares[e], clear.tops[e] = true, .995, 1
@@ -25,7 +25,7 @@ func TestShippedConfidences(t *testing.T) {
 		large := Candidate{Score: .999}
 		large.Quad[1].X, large.Quad[2].X, large.Quad[2].Y, large.Quad[3].Y = 160, 160, 50, 50
 		doubtful := clear
-		doubtful.weight, doubtful.rival = .2, .15
+		doubtful.lead = 1.3
 		for e := range engines {
 			doubtful.shares[e] *= .2
 			doubtful.tops[e] *= .34

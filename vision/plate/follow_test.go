@@ -1,6 +1,7 @@
 package plate
 
 import (
+	"image"
 	"math"
 	"testing"
 	"time"
@@ -118,5 +119,22 @@ func TestADoubtfulNumberIsConfirmedAnew(t *testing.T) {
 		if got := r.recall(Candidate{Quad: at(10)}, weighing{home: true, foreign: .1}); got != want {
 			t.Errorf("with a rival of %.2f it is recalled: %v", rival, got)
 		}
+	}
+}
+
+// A number whose O could be a 0 is told with little confidence, but read as
+// surely as any: PP-OCR need not be asked in every frame for it.
+func TestANumberWithATwinIsFollowed(t *testing.T) {
+	c, err := parseConfidence(confidenceFile, ReadBoth)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &Recognizer{read: openSmall(t), confidence: c}
+	quad := quad.Quad{{X: 10, Y: 10}, {X: 170, Y: 10}, {X: 170, Y: 50}, {X: 10, Y: 50}}
+	clear := evidence{reading: text.Reading{Number: "AO123BC", Form: text.Overseas, Chars: []float64{.99, .99, .99, .99, .99, .99, .99}},
+		rows: 1, lead: 1e6, shares: [engines]float64{.998, .998}, tops: [engines]float64{1, 1}, read: [engines]bool{true, true}}
+	p, ok := r.describe(image.Pt(200, 100), Candidate{Quad: quad, Score: .999, Rows: 1}, clear, true, ground{color: "white", dark: true}, MinScore)
+	if !ok || !r.read.ambiguous(p.Text) || p.Score > undecided || p.read < settled {
+		t.Errorf("it is read at %.3f and told with %.3f: %+v", p.read, p.Score, p.Plate)
 	}
 }

@@ -118,6 +118,7 @@ func (r *Recognizer) Follow(picture gocv.Mat, at int64) ([]link.Plate, Times, er
 type Judged struct {
 	link.Plate
 	Features Features
+	read     float64 // how surely these characters were read, whatever twins they have, 0–1
 }
 
 // Judge is Recognize with the least score of a number that is reported, and
@@ -152,7 +153,7 @@ func (r *Recognizer) Judge(picture gocv.Mat, far bool, least float64) ([]Judged,
 		}
 		if p, ok := r.describe(size, c, e, ok, g, least); ok {
 			plates = append(plates, p)
-			r.read.follow.saw(e, p.Score, c.Quad)
+			r.read.follow.saw(e, p.read, c.Quad)
 		}
 	}
 	if alone && len(plates) > 1 {
@@ -197,7 +198,8 @@ func (r *Recognizer) within(picture gocv.Mat, size image.Point) ([]Candidate, er
 func (r *Recognizer) describe(size image.Point, c Candidate, e evidence, read bool, g ground, least float64) (p Judged, ok bool) {
 	if read {
 		p.Features = features(c, e, g)
-		p.Score = r.confidence.Of(p.Features)
+		p.read = r.confidence.Of(p.Features)
+		p.Score = p.read
 		if e.reading.Form == text.Overseas && r.read.ambiguous(e.reading.Number) {
 			p.Score = min(p.Score, undecided)
 		}

@@ -43,6 +43,31 @@ func TestBestOfATally(t *testing.T) {
 	}
 }
 
+// What one recogniser rules out is seldom right, however sure the other is; and
+// a layout that PP-OCR was not asked about is not held against its word.
+func TestBestOfTwoRecognisers(t *testing.T) {
+	reading := func(number string, p float64) text.Reading {
+		return text.Reading{Number: number, Form: text.Overseas, Log: math.Log(p)}
+	}
+	for name, c := range map[string]struct {
+		small, ppocr []text.Reading
+		want         string
+	}{
+		"one is ruled out, the other possible": {[]text.Reading{reading("AB12", .75), reading("AB72", .2)}, []text.Reading{reading("AB72", .7)}, "AB72"},
+		"both are possible":                    {[]text.Reading{reading("AB12", .75), reading("AB72", .2)}, []text.Reading{reading("AB72", .5), reading("AB12", .3)}, "AB12"},
+		"the small one is surer":               {[]text.Reading{reading("AB12", .99)}, []text.Reading{reading("AB72", .99)}, "AB12"},
+	} {
+		r := &reader{}
+		t1 := r.fresh(parting{})
+		t1.add(small, nil, c.small)
+		t1.add(ppocr, nil, c.ppocr)
+		r.fresh(partings[0]).add(small, nil, []text.Reading{reading("NO1", .6)})
+		if e, _ := r.best(weighing{}).evidence(weighing{}); e.reading.Number != c.want {
+			t.Errorf("%s: %s", name, e.reading.Number)
+		}
+	}
+}
+
 // hsv repeats pixels: so many of each.
 func hsv(parts ...[4]int) (out []uint8) {
 	for _, p := range parts {

@@ -30,8 +30,7 @@ type evidence struct {
 	shares  [engines]float64 // mean probability of the number with each recogniser
 	tops    [engines]float64 // share of the cuts whose likeliest number it is
 	read    [engines]bool    // whether the recogniser has read at all
-	weight  float64          // with how rare such a number is
-	rival   float64          // of the next number
+	lead    float64          // how much likelier it is than the next number
 	// recalled says that PP-OCR's word is from an earlier frame.
 	recalled bool
 }
@@ -116,7 +115,7 @@ func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, o
 // is in doubt PP-OCR is asked anew.
 func (r *reader) recall(c Candidate, w weighing) bool {
 	t := r.best(w)
-	at, _, _ := t.best(w)
+	at, _ := t.best(w)
 	if r.first() != small || at < 0 || t.share(&t.found[at], small) < leastRecalled {
 		return false
 	}
@@ -135,25 +134,33 @@ func (r *reader) recall(c Candidate, w weighing) bool {
 	return ok
 }
 
-// best is the layout with the likeliest number.
+// best is the layout with the likeliest number, of those that PP-OCR was asked
+// about as soon as it was: they were likelier than the others before, and only
+// they are held against its word.
 func (r *reader) best(w weighing) *tally {
-	best, most := &r.tallies[0], 0.0
+	best, most, confirmed := &r.tallies[0], 0.0, false
 	for i := range r.tallies[:r.used] {
-		if _, weight, _ := r.tallies[i].best(w); weight > most {
-			best, most = &r.tallies[i], weight
+		t := &r.tallies[i]
+		asked := t.cuts[ppocr] > 0
+		if confirmed && !asked {
+			continue
 		}
+		if _, weight := t.best(w); weight > most || asked && !confirmed {
+			best, most = t, weight
+		}
+		confirmed = confirmed || asked
 	}
 	return best
 }
 
 // evidence of the tally's best number.
 func (t *tally) evidence(w weighing) (e evidence, ok bool) {
-	at, weight, rival := t.best(w)
+	at, _ := t.best(w)
 	if at < 0 {
 		return e, false
 	}
 	h := &t.found[at]
-	e = evidence{reading: h.reading, rows: t.at.rows(), weight: weight, rival: rival}
+	e = evidence{reading: h.reading, rows: t.at.rows(), lead: t.lead(at, w)}
 	for i := range engines {
 		if e.read[i] = t.cuts[i] > 0; e.read[i] {
 			e.shares[i], e.tops[i] = t.share(h, i), float64(h.tops[i])/float64(t.cuts[i])
@@ -185,7 +192,7 @@ func (r *reader) explore(picture gocv.Mat, c Candidate, rows int, w weighing) (b
 		if err := r.count(picture, c, t, engine, margins[0]); err != nil {
 			return nil, err
 		}
-		if _, weight, _ := t.best(w); weight > most {
+		if _, weight := t.best(w); weight > most {
 			best, most = t, weight
 		}
 		if best.agreed(engine, w) {
@@ -214,7 +221,7 @@ func (r *reader) confirm(picture gocv.Mat, c Candidate, w weighing) error {
 	if err := r.count(picture, c, t, ppocr, margins[0]); err != nil {
 		return err
 	}
-	if at, _, _ := t.best(w); at >= 0 && t.score(&t.found[at]) >= lost {
+	if at, _ := t.best(w); at >= 0 && t.mean(&t.found[at]) >= lost {
 		return nil
 	}
 	for i := range r.tallies[:r.used] {
@@ -246,7 +253,7 @@ func (r *reader) atMargins(picture gocv.Mat, c Candidate, t *tally, engine, from
 
 // agreed tells whether the cuts so far are sure of one number.
 func (t *tally) agreed(engine int, w weighing) bool {
-	at, _, _ := t.best(w)
+	at, _ := t.best(w)
 	return at >= 0 && t.share(&t.found[at], engine) >= sure[engine]
 }
 

@@ -69,7 +69,7 @@ func (t *tally) share(h *hypothesis, engine int) float64 {
 
 // trust is how much a recogniser's word weighs. The small one knows mainland
 // plates better, and its probabilities mean more: PP-OCR's are near 1 for many
-// wrong numbers. Chosen on held-out training pictures and rendered plates.
+// wrong numbers.
 func trust(engine int, form text.Form) float64 {
 	if engine == small && form != text.Overseas {
 		return 2
@@ -77,8 +77,8 @@ func trust(engine int, form text.Form) float64 {
 	return 1
 }
 
-// score is a number's mean probability over the recognisers that have read.
-func (t *tally) score(h *hypothesis) float64 {
+// mean is a number's mean probability over the recognisers that have read.
+func (t *tally) mean(h *hypothesis) float64 {
 	var sum, all float64
 	for e := range engines {
 		if t.cuts[e] > 0 {
@@ -92,6 +92,10 @@ func (t *tally) score(h *hypothesis) float64 {
 	}
 	return sum / all
 }
+
+// unlikely is what a number's probability with a recogniser is at least: one
+// that did not think of it may err.
+var unlikely = [engines]float64{small: 0.01, ppocr: 0.001}
 
 // weighing says how rare numbers are before anything is read.
 type weighing struct {
@@ -108,32 +112,56 @@ const otherwise = 0.5
 // a mainland one without its province.
 const tail = 0.3
 
-// of is a hypothesis's score with how rare such a number is.
-func (w weighing) of(t *tally, h *hypothesis) float64 {
-	s := t.score(h) * math.Exp(h.reading.Prior) * plausible(h.reading.Form, w.ground)
+// rarity is how rare a number of this kind is before anything is read; 1 is usual.
+func (w weighing) rarity(t *tally, h *hypothesis) float64 {
+	rare := math.Exp(h.reading.Prior) * plausible(h.reading.Form, w.ground)
 	if (h.reading.Form == text.Overseas) == w.home {
-		s *= w.foreign
+		rare *= w.foreign
 	}
 	if w.rows != 0 && w.rows != t.at.rows() {
-		s *= otherwise
+		rare *= otherwise
 	}
 	if w.home && h.reading.Form == text.Overseas && text.Tail(h.reading.Number) {
-		s *= tail
+		rare *= tail
 	}
-	return s
+	return rare
 }
 
-// best returns the place of the likeliest number and its weight, and the weight
-// of the next one; at is -1 for an empty tally.
-func (t *tally) best(w weighing) (at int, weight, rival float64) {
+// of is how likely a number is. Of two recognisers it is the geometric mean, the
+// small one counted twice: they err in different ways, so a number that one of
+// them rules out is seldom the right one, however sure the other is
+// (CONFIDENCE.md).
+func (w weighing) of(t *tally, h *hypothesis) float64 {
+	rarity := w.rarity(t, h)
+	if t.cuts[small] == 0 || t.cuts[ppocr] == 0 {
+		return t.mean(h) * rarity
+	}
+	s, p := t.share(h, small)+unlikely[small], t.share(h, ppocr)+unlikely[ppocr]
+	return math.Cbrt(s * s * p * rarity)
+}
+
+// best returns the place of the likeliest number and its weight; at is -1 for an
+// empty tally.
+func (t *tally) best(w weighing) (at int, weight float64) {
 	at = -1
 	for i := range t.found {
-		switch s := w.of(t, &t.found[i]); {
-		case s > weight:
-			at, weight, rival = i, s, weight
-		case s > rival:
-			rival = s
+		if s := w.of(t, &t.found[i]); s > weight {
+			at, weight = i, s
 		}
 	}
-	return at, weight, rival
+	return at, weight
+}
+
+// lead is how much likelier the number at a place is than the likeliest other
+// one, by their mean probabilities: below 1 where the recognisers contradict
+// each other.
+func (t *tally) lead(at int, w weighing) float64 {
+	const least = 1e-6
+	rival := 0.0
+	for i := range t.found {
+		if i != at {
+			rival = max(rival, t.mean(&t.found[i])*w.rarity(t, &t.found[i]))
+		}
+	}
+	return (t.mean(&t.found[at])*w.rarity(t, &t.found[at]) + least) / (rival + least)
 }
