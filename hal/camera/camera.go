@@ -62,6 +62,9 @@ var ErrNoFrame = errors.New("the camera has no new frame")
 // pictureTypes are the suffixes of what is taken for a picture.
 var pictureTypes = []string{".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
 
+// videoTypes are the suffixes of what Sources takes for a video; Open tries any.
+var videoTypes = []string{".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".flv", ".wmv", ".3gp", ".gif", ".h264", ".h265"}
+
 var deviceName = regexp.MustCompile(`^/dev/video([0-9]+)$`)
 
 // ErrStuck means that too many reads hang; only the process's end frees them.
@@ -133,30 +136,61 @@ func Open(source string, o Options) (Camera, error) {
 	return openVideo(source, loop)
 }
 
+// Sources is what there is to Open at a path: the file; or the directory, if it
+// has pictures, and each video in it by name. Its sub-directories are left alone.
+func Sources(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	videos, err := filesOf(path, videoTypes)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := pictureFiles(path); err == nil {
+		return append([]string{path}, videos...), nil
+	}
+	if len(videos) == 0 {
+		return nil, fmt.Errorf("there is no picture (%s) and no video (%s) in %s", strings.Join(pictureTypes, ", "), strings.Join(videoTypes, ", "), path)
+	}
+	return videos, nil
+}
+
 // IsLive reports whether a source's frames come by themselves.
 func IsLive(source string) bool {
 	return strings.Contains(source, "://") || deviceName.MatchString(source)
 }
 
-func isPicture(name string) bool {
-	return slices.Contains(pictureTypes, strings.ToLower(filepath.Ext(name)))
+func isPicture(name string) bool { return isOf(name, pictureTypes) }
+
+func isOf(name string, types []string) bool {
+	return slices.Contains(types, strings.ToLower(filepath.Ext(name)))
 }
 
 // pictureFiles lists a directory's pictures by name; its sub-directories are
 // left alone.
 func pictureFiles(dir string) ([]string, error) {
+	files, err := filesOf(dir, pictureTypes)
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("there is no picture (%s) in %s", strings.Join(pictureTypes, ", "), dir)
+	}
+	return files, err
+}
+
+// filesOf lists a directory's files with one of some suffixes by name.
+func filesOf(dir string, types []string) ([]string, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return nil, err
 	}
 	var files []string
 	for _, e := range entries {
-		if !e.IsDir() && isPicture(e.Name()) {
+		if !e.IsDir() && isOf(e.Name(), types) {
 			files = append(files, filepath.Join(dir, e.Name()))
 		}
-	}
-	if len(files) == 0 {
-		return nil, fmt.Errorf("there is no picture (%s) in %s", strings.Join(pictureTypes, ", "), dir)
 	}
 	return files, nil
 }

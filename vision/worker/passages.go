@@ -29,6 +29,7 @@ type passageRow struct {
 	Votes       link.Votes `json:"votes"`
 	Direction   string     `json:"direction"`
 	Box         link.Box   `json:"box"`
+	Film        string     `json:"film,omitempty"`    // where there are several
 	File        string     `json:"file,omitempty"`    // picture file of a directory
 	PictureFile string     `json:"picture,omitempty"` // written by --out
 	Crop        string     `json:"crop,omitempty"`
@@ -36,26 +37,34 @@ type passageRow struct {
 
 var directionNames = [...]string{"unknown", "left", "right", "up", "down"}
 
+// listing is what passages writes of all films.
+type listing struct {
+	events  bool
+	out     string
+	asJSON  bool
+	to      io.Writer
+	told    int
+	frames  int
+	looked  int
+	damaged int       // pictures and films
+	took    []float64 // of each frame that was looked at
+}
+
 // film is what passages goes through.
 type film struct {
+	*listing
+	name   string // empty where there is one only
 	camera camera.Camera
 	watch  *watch
 	shots  pool
 	fps    float64 // of the frames that are looked at
 	skip   int     // frames left out before each of them
-	events bool
-	out    string
-	asJSON bool
-	to     io.Writer
-	told   int
-	frames int
-	looked int
-	took   []float64 // of each frame that was looked at
+	frame  int     // the last one, from 1
 }
 
-// passages lists the vehicles that pass in a film or a directory of pictures.
+// passages lists the vehicles that pass in films or directories of pictures.
 func passages(args []string, out io.Writer) error {
-	f := newFlags("passages", "VIDEO|DIR", "Lists the passages in a video, or in a directory of pictures: with --fps its pictures, in the order of their names, are the frames of one camera; without, each is a passage of its own.")
+	f := newFlags("passages", "VIDEO|DIR…", "Lists the passages in a video, or in a directory of pictures: with --fps its pictures, in the order of their names, are the frames of one camera; without, each is a passage of its own. A directory's videos are looked at one after the other.")
 	asJSON := f.Bool("json", false, "one JSON object per line and passage")
 	dir := f.String("out", "", "write each passage's picture and plate into this directory")
 	fps := f.Float64("fps", 0, "frames a second that are looked at (video: at most its own, default 15; directory: of its pictures)")
@@ -66,15 +75,12 @@ func passages(args []string, out io.Writer) error {
 	same := f.Duration("same", 10*time.Second, "how long the same plate is not listed again")
 	least := f.Float64("min-score", 0.9, "the score that the gate asks for")
 	reading := readingFlags(f)
-	from, err := parse(f, args, 1, 1)
+	from, err := parse(f, args, 1, -1)
 	if err != nil {
 		return err
 	}
 	if *fps < 0 || *fps > 1000 || *same < 0 {
 		return usageError{errors.New("passages: --fps must be 0 to 1000 and --same not negative")}
-	}
-	if camera.IsLive(from[0]) {
-		return usageError{errors.New("passages takes a video or a directory; a live camera is the agent's")}
 	}
 	s := link.Settings{Plates: true, SamePlateMS: same.Milliseconds(), MinPlateScore: *least, PictureBytes: 1 << 20, CropBytes: 1 << 18,
 		Lane: link.LaneOf(configs.Default().Lane)}
@@ -99,19 +105,61 @@ func passages(args []string, out io.Writer) error {
 			return fmt.Errorf("cannot make the directory of --out: %w", err)
 		}
 	}
+	films, err := filmsOf(from)
+	if err != nil {
+		return err
+	}
 	e, err := openEyesWith(*models, reading())
 	if err != nil {
 		return err
 	}
 	defer e.close()
-	c, err := camera.Open(from[0], camera.Options{})
+	l := &listing{events: *events, out: *dir, asJSON: *asJSON, to: out}
+	for _, path := range films {
+		v := &film{listing: l, watch: newWatch(s, e), fps: *fps}
+		if len(films) > 1 {
+			v.name = path
+		}
+		err := v.play(path)
+		v.watch.close()
+		v.shots.close()
+		if err != nil && (len(films) == 1 || !errors.As(err, new(unplayable))) {
+			return err
+		}
+		if err != nil { // the others can be looked at all the same
+			l.damaged++
+			_, _ = fmt.Fprintln(os.Stderr, "gatehouse-vision:", err)
+		}
+	}
+	return l.sum()
+}
+
+// unplayable is why a film, or the rest of it, cannot be looked at.
+type unplayable struct{ error }
+
+// filmsOf are the sources that paths mean.
+func filmsOf(paths []string) (films []string, err error) {
+	for _, path := range paths {
+		if camera.IsLive(path) {
+			return nil, usageError{errors.New("passages takes videos and directories; a live camera is the agent's")}
+		}
+		sources, err := camera.Sources(path)
+		if err != nil {
+			return nil, fmt.Errorf("cannot look for passages: %w", err)
+		}
+		films = append(films, sources...)
+	}
+	return films, nil
+}
+
+// play opens a film and lists its passages.
+func (v *film) play(path string) error {
+	c, err := camera.Open(path, camera.Options{})
 	if err != nil {
-		return err
+		return unplayable{err}
 	}
 	defer c.Close()
-	v := &film{camera: c, watch: newWatch(s, e), fps: *fps, events: *events, out: *dir, asJSON: *asJSON, to: out}
-	defer v.shots.close()
-	defer v.watch.close()
+	v.camera = c
 	return v.run()
 }
 
@@ -147,32 +195,32 @@ func (v *film) run() error {
 		v.fps = own / float64(v.skip+1)
 	}
 	if !v.asJSON {
+		if v.name != "" {
+			_, _ = fmt.Fprintln(v.to, v.name)
+		}
 		_, _ = fmt.Fprintf(v.to, "%8s %8s  %-12s %6s %7s %6s  %-8s %s\n", "begin", "end", "plate", "score", "frames", "agree", "direct.", "picture")
 	}
-	damaged := 0
 	for {
 		s := v.shots.take()
 		frame, err := v.next(s)
 		switch {
 		case errors.Is(err, io.EOF):
 			s.Drop()
-			if err := v.tell(v.watch.end()); err != nil {
-				return err
-			}
-			return v.sum(damaged)
+			return v.tell(v.watch.end())
 		case err != nil && v.camera.Still(): // one damaged picture
-			damaged++
+			v.damaged++
 			_, _ = fmt.Fprintln(os.Stderr, "gatehouse-vision:", err)
 		case err != nil:
 			s.Drop()
-			return err
+			return unplayable{err}
 		default:
 			v.frames++
+			v.frame++
 			s.name = frame.Name
 			if alone {
 				err = v.alone(s)
 			} else {
-				s.at = int64(float64(v.frames) * 1e9 / v.fps)
+				s.at = int64(float64(v.frame) * 1e9 / v.fps)
 				err = v.look(s)
 			}
 			if err != nil {
@@ -241,7 +289,7 @@ func (v *film) tell(notes []track.Note) error {
 
 func (v *film) list(n track.Note) error {
 	v.told++
-	row := passageRow{Begin: seconds(n.Begin), End: seconds(n.End), At: seconds(n.ShotAt), Event: n.Event, LaneEvent: n.LaneEvent, Plate: n.Plate.Text,
+	row := passageRow{Begin: seconds(n.Begin), End: seconds(n.End), At: seconds(n.ShotAt), Event: n.Event, LaneEvent: n.LaneEvent, Plate: n.Plate.Text, Film: v.name,
 		Score: n.Plate.Score, Kind: n.Plate.Kind, Votes: n.Votes, Direction: directionNames[n.Direction], Box: n.Plate.Box}
 	if n.Plate.Box.Width > 0 {
 		row.Plates = 1
@@ -306,13 +354,13 @@ func (v *film) write(row *passageRow, s *shot) error {
 }
 
 // sum ends the list.
-func (v *film) sum(damaged int) error {
-	if !v.asJSON {
-		p50, p95 := quantiles(v.took)
-		_, _ = fmt.Fprintf(v.to, "%d listed; %d frames, the nets looked at %d of them, %.0f ms each at the median, %.0f at p95\n", v.told, v.frames, v.looked, p50, p95)
+func (l *listing) sum() error {
+	if !l.asJSON {
+		p50, p95 := quantiles(l.took)
+		_, _ = fmt.Fprintf(l.to, "%d listed; %d frames, the nets looked at %d of them, %.0f ms each at the median, %.0f at p95\n", l.told, l.frames, l.looked, p50, p95)
 	}
-	if damaged > 0 {
-		return fmt.Errorf("%d pictures could not be read", damaged)
+	if l.damaged > 0 {
+		return fmt.Errorf("what could not be read: %d of the pictures and films", l.damaged)
 	}
 	return nil
 }

@@ -128,6 +128,31 @@ func TestPassagesOfAFilm(t *testing.T) {
 	}
 }
 
+// A directory of films is gone through film by film; one that is none is told,
+// and the others are looked at all the same.
+func TestPassagesOfADirectoryOfFilms(t *testing.T) {
+	needTestdata(t)
+	rows := list(t, "--fps", "6", filepath.Join(testdata, "video"))
+	if len(rows) != 1 || rows[0].Plate != "LS15EBC" || filepath.Base(rows[0].Film) != "car_uk.mp4" {
+		t.Errorf("%+v", rows)
+	}
+	dir := t.TempDir()
+	b, err := os.ReadFile(filepath.Join(testdata, "video", "car_uk.mp4"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string][]byte{"1.mp4": b, "2.mp4": []byte("no film"), "3.mp4": b, "notes.txt": []byte("not looked at")} {
+		if err := os.WriteFile(filepath.Join(dir, name), content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	var out bytes.Buffer
+	err = command([]string{"passages", "--fps", "6", dir}, &out)
+	if err == nil || !strings.Contains(err.Error(), "1 of the pictures and films") || strings.Count(out.String(), "LS15EBC") != 2 || !strings.Contains(out.String(), "3.mp4\n") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
 func TestPassagesTellsWhatIsWrong(t *testing.T) {
 	needModels(t)
 	dir := t.TempDir()
@@ -136,7 +161,7 @@ func TestPassagesTellsWhatIsWrong(t *testing.T) {
 		t.Fatal(err)
 	}
 	for args, want := range map[string]string{
-		dir:                        "no picture",
+		dir:                        "no video",
 		"--fps -1 " + dir:          "--fps",
 		"--lane " + lane + " x":    "lane.json",
 		"--regions th " + dir:      "th",
