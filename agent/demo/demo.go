@@ -21,6 +21,7 @@ import (
 
 	"gatehouse/agent/site"
 	"gatehouse/configs"
+	"gatehouse/hal/camera/source"
 )
 
 // Options say what to show.
@@ -120,7 +121,12 @@ func (d *demo) checkCamera() error {
 	if strings.Contains(d.Camera, "://") {
 		return nil
 	}
-	if _, err := os.Stat(d.Camera); err == nil {
+	if info, err := os.Stat(d.Camera); err == nil {
+		if info.IsDir() {
+			if _, err := source.Pictures(d.Camera); err != nil {
+				return fmt.Errorf("CAMERA: %w", err)
+			}
+		}
 		if within(d.Dir, d.Camera) {
 			return fmt.Errorf(d.say(words{"CAMERA=%s lies in %s, which is cleared first; take another --dir", "CAMERA=%s 位于将被清空的目录 %s 中，请用 --dir 另选目录"}), d.Camera, d.Dir)
 		}

@@ -16,15 +16,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"regexp"
-	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"gocv.io/x/gocv"
 	"golang.org/x/sys/unix"
+
+	"gatehouse/hal/camera/source"
 )
 
 // Camera is an opened source. It is for one goroutine.
@@ -54,18 +52,11 @@ type Camera interface {
 type Frame struct {
 	MonoNS int64  // CLOCK_MONOTONIC when it came
 	Name   string // of the picture file, else empty
+	Anew   bool   // a film that has ended begins again: nobody of before is in it
 }
 
 // ErrNoFrame means that the camera has given no new frame yet.
 var ErrNoFrame = errors.New("the camera has no new frame")
-
-// pictureTypes are the suffixes of what is taken for a picture.
-var pictureTypes = []string{".jpg", ".jpeg", ".png", ".bmp", ".webp", ".pgm", ".ppm", ".tif", ".tiff"}
-
-// videoTypes are the suffixes of what Sources takes for a video; Open tries any.
-var videoTypes = []string{".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".ts", ".mpg", ".mpeg", ".flv", ".wmv", ".3gp", ".gif", ".h264", ".h265"}
-
-var deviceName = regexp.MustCompile(`^/dev/video([0-9]+)$`)
 
 // ErrStuck means that too many reads hang; only the process's end frees them.
 var ErrStuck = errors.New("reading the camera hangs again and again")
@@ -95,104 +86,41 @@ type Options struct {
 
 // Open opens a source. A live one is opened in the background: Next tells how
 // it goes.
-func Open(source string, o Options) (Camera, error) {
+func Open(path string, o Options) (Camera, error) {
 	loop := o.Loop
-	if source == "" {
+	if path == "" {
 		return nil, errors.New("cannot open the camera: no source is named")
 	}
 	if o.Format != "" && len(o.Format) != 4 {
 		return nil, fmt.Errorf("cannot open the camera: the format %q has not four letters", o.Format)
 	}
-	if scheme, _, ok := strings.Cut(source, "://"); ok {
+	if scheme, _, ok := strings.Cut(path, "://"); ok {
 		switch scheme {
 		case "rtsp", "rtsps":
-			return startLive(stream(source, o), o), nil
+			return startLive(stream(path, o), o), nil
 		case "http", "https":
-			return startLive(overHTTP(source, o), o), nil
+			return startLive(overHTTP(path, o), o), nil
 		}
 		return nil, fmt.Errorf("cannot open the camera: %s:// is none of rtsp://, rtsps://, http:// and https://", scheme)
 	}
-	if n := deviceName.FindStringSubmatch(source); n != nil {
-		number, err := strconv.Atoi(n[1])
-		if err != nil {
-			return nil, fmt.Errorf("cannot open the camera: %w", err)
-		}
-		return startLive(v4l2(source, number, o, device), o), nil
+	if number, ok := source.Device(path); ok {
+		return startLive(v4l2(path, number, o, device), o), nil
 	}
-	info, err := os.Stat(source)
+	info, err := os.Stat(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot open the camera: %w", err)
 	}
 	switch {
 	case info.IsDir():
-		files, err := pictureFiles(source)
+		files, err := source.Pictures(path)
 		if err != nil {
 			return nil, fmt.Errorf("cannot open the camera: %w", err)
 		}
 		return &stills{files: files, loop: loop}, nil
-	case isPicture(source):
-		return &stills{files: []string{source}, loop: loop}, nil
+	case source.IsPicture(path):
+		return &stills{files: []string{path}, loop: loop}, nil
 	}
-	return openVideo(source, loop)
-}
-
-// Sources is what there is to Open at a path: the file; or the directory, if it
-// has pictures, and each video in it by name. Its sub-directories are left alone.
-func Sources(path string) ([]string, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if !info.IsDir() {
-		return []string{path}, nil
-	}
-	videos, err := filesOf(path, videoTypes)
-	if err != nil {
-		return nil, err
-	}
-	if _, err := pictureFiles(path); err == nil {
-		return append([]string{path}, videos...), nil
-	}
-	if len(videos) == 0 {
-		return nil, fmt.Errorf("there is no picture (%s) and no video (%s) in %s", strings.Join(pictureTypes, ", "), strings.Join(videoTypes, ", "), path)
-	}
-	return videos, nil
-}
-
-// IsLive reports whether a source's frames come by themselves.
-func IsLive(source string) bool {
-	return strings.Contains(source, "://") || deviceName.MatchString(source)
-}
-
-func isPicture(name string) bool { return isOf(name, pictureTypes) }
-
-func isOf(name string, types []string) bool {
-	return slices.Contains(types, strings.ToLower(filepath.Ext(name)))
-}
-
-// pictureFiles lists a directory's pictures by name; its sub-directories are
-// left alone.
-func pictureFiles(dir string) ([]string, error) {
-	files, err := filesOf(dir, pictureTypes)
-	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("there is no picture (%s) in %s", strings.Join(pictureTypes, ", "), dir)
-	}
-	return files, err
-}
-
-// filesOf lists a directory's files with one of some suffixes by name.
-func filesOf(dir string, types []string) ([]string, error) {
-	entries, err := os.ReadDir(dir)
-	if err != nil {
-		return nil, err
-	}
-	var files []string
-	for _, e := range entries {
-		if !e.IsDir() && isOf(e.Name(), types) {
-			files = append(files, filepath.Join(dir, e.Name()))
-		}
-	}
-	return files, nil
+	return openVideo(path, loop)
 }
 
 // Monotonic is CLOCK_MONOTONIC in ns.

@@ -119,9 +119,9 @@ func TestVideoFile(t *testing.T) {
 		t.Errorf("%d frames at %v", n, c.FPS())
 	}
 	again, m := open(t, path, true)
-	for range 12 {
-		if _, err := again.Next(m); err != nil {
-			t.Fatal(err)
+	for i := range 12 {
+		if f, err := again.Next(m); err != nil || f.Anew != (i == 5 || i == 10) {
+			t.Fatalf("frame %d: %+v, %v", i, f, err)
 		}
 	}
 }

@@ -36,7 +36,7 @@ func (s *stills) Next(m *gocv.Mat) (Frame, error) {
 	if err != nil {
 		return Frame{}, fmt.Errorf("cannot read a picture: %w", err)
 	}
-	frame := Frame{Monotonic(), filepath.Base(name)}
+	frame := Frame{MonoNS: Monotonic(), Name: filepath.Base(name)}
 	picture, err := Decode(b)
 	if err != nil {
 		return frame, fmt.Errorf("cannot use %s: %w", name, err)
@@ -76,10 +76,10 @@ func (v *video) Idle(bool)    {}
 func (v *video) Stats() Stats { return Stats{} }
 
 func (v *video) Next(m *gocv.Mat) (Frame, error) {
-	for {
+	for anew := false; ; anew = true {
 		if v.in.Read(m) && !m.Empty() {
 			v.read++
-			return Frame{MonoNS: Monotonic()}, nil
+			return Frame{MonoNS: Monotonic(), Anew: anew}, nil
 		}
 		if v.read == 0 {
 			return Frame{}, fmt.Errorf("there is no frame in %s", v.path)

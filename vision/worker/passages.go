@@ -11,6 +11,7 @@ import (
 
 	"gatehouse/configs"
 	"gatehouse/hal/camera"
+	"gatehouse/hal/camera/source"
 	"gatehouse/vision/link"
 	"gatehouse/vision/track"
 )
@@ -140,10 +141,10 @@ type unplayable struct{ error }
 // filmsOf are the sources that paths mean.
 func filmsOf(paths []string) (films []string, err error) {
 	for _, path := range paths {
-		if camera.IsLive(path) {
+		if source.IsLive(path) {
 			return nil, usageError{errors.New("passages takes videos and directories; a live camera is the agent's")}
 		}
-		sources, err := camera.Sources(path)
+		sources, err := source.Films(path)
 		if err != nil {
 			return nil, fmt.Errorf("cannot look for passages: %w", err)
 		}

@@ -93,6 +93,7 @@ type worker struct {
 	camera    camera.Camera
 	shots     pool
 	newest    *shot // nil where there is none
+	anew      bool  // a film has begun again since a frame of it was looked at
 	lastFrame time.Time
 	silent    bool // the camera's silence was told
 	seq       uint64
@@ -299,6 +300,7 @@ func (w *worker) grab(skip int) error {
 			return err
 		}
 		s.at, s.name = frame.MonoNS, frame.Name
+		w.anew = w.anew || frame.Anew
 	}
 	if w.newest != nil {
 		w.newest.Drop()
@@ -324,6 +326,14 @@ func (w *worker) still() error {
 // moving adds the frame to the passages that are going on, and reports what
 // there is to tell after it.
 func (w *worker) moving() error {
+	if w.anew {
+		w.anew = false
+		if err := w.tell(w.watch.end(), nil); err != nil {
+			return err
+		}
+		w.watch.close()
+		w.watch = newWatch(w.s, w.eyes)
+	}
 	out, err := w.watch.frame(w.newest, w.tell)
 	if err != nil {
 		return err

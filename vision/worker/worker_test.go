@@ -393,6 +393,24 @@ func TestOneEventPerCar(t *testing.T) {
 	}
 }
 
+// Each time a film begins again its car comes again, whatever the time after
+// which the same plate is told anew.
+func TestOneEventPerTimeThatAFilmIsRepeated(t *testing.T) {
+	needTestdata(t)
+	s := settings(filepath.Join(testdata, "video", "car_uk.mp4"))
+	s.FPS, s.Loop, s.SamePlateMS = 5, true, 60_000
+	v := startVision(t, s)
+	for times := 0; times < 2; {
+		m := v.receive(t)
+		if m.Result != nil && m.Result.Event == link.EventPassage {
+			times++
+			if len(m.Result.Plates) != 1 || m.Result.Plates[0].Text != "LS15EBC" {
+				t.Errorf("%+v", m.Result.Plates)
+			}
+		}
+	}
+}
+
 // What recognition must not fall below on ../shared/testdata. Nothing is trained or
 // chosen on it.
 func TestMarks(t *testing.T) {
