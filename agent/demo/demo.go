@@ -122,13 +122,13 @@ func (d *demo) checkCamera() error {
 		return nil
 	}
 	if info, err := os.Stat(d.Camera); err == nil {
+		if within(d.Dir, d.Camera) {
+			return fmt.Errorf(d.say(words{"CAMERA=%s lies in %s, which is cleared first; take another --dir", "CAMERA=%s 位于将被清空的目录 %s 中，请用 --dir 另选目录"}), d.Camera, d.Dir)
+		}
 		if info.IsDir() {
 			if _, err := source.Pictures(d.Camera); err != nil {
 				return fmt.Errorf("CAMERA: %w", err)
 			}
-		}
-		if within(d.Dir, d.Camera) {
-			return fmt.Errorf(d.say(words{"CAMERA=%s lies in %s, which is cleared first; take another --dir", "CAMERA=%s 位于将被清空的目录 %s 中，请用 --dir 另选目录"}), d.Camera, d.Dir)
 		}
 		return nil
 	}

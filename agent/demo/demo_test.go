@@ -25,7 +25,9 @@ const mark = `{"HTTP":"127.0.0.1:1","MQTT":"127.0.0.1:2"}`
 // Nothing is deleted but what an earlier demonstration has made, and that only
 // once the camera is known to be there and elsewhere.
 func TestOnlyAnEarlierDemonstrationIsCleared(t *testing.T) {
-	bin, pictures := t.TempDir(), t.TempDir()
+	bin, pictures, films := t.TempDir(), t.TempDir(), t.TempDir()
+	write(t, filepath.Join(pictures, "car.jpg"), "")
+	write(t, filepath.Join(films, "car.mp4"), "")
 	for _, program := range []string{"gatehouse", "gatehouse-cloud", "gatehouse-vision"} {
 		write(t, filepath.Join(bin, program), "")
 	}
@@ -37,6 +39,7 @@ func TestOnlyAnEarlierDemonstrationIsCleared(t *testing.T) {
 		{"somebody's site.json", `{"title":"my site"}`, pictures, "not empty", false},
 		{"an earlier one", mark, pictures, "", true},
 		{"no camera", mark, "/nowhere/at/all", "(/ does)", false},
+		{"a camera of films", mark, films, "car.mp4", false},
 		{"the camera is in it", mark, "scenes", "is cleared first", false},
 		{"the camera is it", mark, ".", "is cleared first", false},
 	} {
