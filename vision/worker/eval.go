@@ -210,7 +210,7 @@ func (ev *evaluation) plates(k *figures, r row, plates []link.Plate) {
 			if p.Score >= gate {
 				k.Gate++
 			}
-			if p.Kind == strings.TrimSuffix(r.kind, "_crop") || strings.HasPrefix(r.kind, "plate_") && p.Kind == "overseas" {
+			if p.Kind == r.plateKind(i, len(truths)) {
 				k.KindRight++
 			}
 		} else {

@@ -87,3 +87,18 @@ func TestHeldOutPlates(t *testing.T) {
 		t.Error("pictures without a number, without a plate, or rendered are taken for others")
 	}
 }
+
+func TestPlateKind(t *testing.T) {
+	for _, c := range []struct {
+		kind      string
+		i, plates int
+		want      string
+	}{
+		{"cn_blue", 0, 1, "cn_blue"}, {"cn_blue", 1, 2, "cn_blue"}, {"cn_blue_crop", 0, 1, "cn_blue"},
+		{"cn_blue+cn_coach", 0, 2, "cn_blue"}, {"cn_blue+cn_coach", 1, 2, "cn_coach"}, {"plate_eu", 0, 1, "overseas"},
+	} {
+		if got := (row{kind: c.kind}).plateKind(c.i, c.plates); got != c.want {
+			t.Errorf("plate %d of %d of the kind %s is told as %s, want %s", c.i, c.plates, c.kind, got, c.want)
+		}
+	}
+}

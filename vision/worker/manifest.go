@@ -105,6 +105,19 @@ func parseBoxes(s string) ([]link.Box, error) {
 	return boxes, nil
 }
 
+// plateKind is the kind that the i-th of the row's plates is to be told as: where
+// they are of several kinds, these are named with a + between, in their order.
+func (r row) plateKind(i, plates int) string {
+	kind := strings.TrimSuffix(r.kind, "_crop")
+	if kinds := strings.Split(kind, "+"); len(kinds) == plates {
+		kind = kinds[i]
+	}
+	if strings.HasPrefix(kind, "plate_") {
+		return "overseas"
+	}
+	return kind
+}
+
 // plateTruths are the accepted readings of each labelled plate.
 func (r row) plateTruths() [][]string {
 	if r.truth == "" {

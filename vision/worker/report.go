@@ -22,7 +22,7 @@ type figures struct {
 	Texts          int     `json:"texts"` // plates whose text is labelled
 	Right          int     `json:"right"`
 	RightAlike     int     `json:"right_alike"` // with O taken for 0 and I for 1
-	KindRight      int     `json:"kind_right"`  // of the plates read right, where one kind is labelled
+	KindRight      int     `json:"kind_right"`  // of the plates read right
 	Gate           int     `json:"gate_right"`  // of the plates read right, with a score that opens a gate
 	Confident      int     `json:"confident"`
 	ConfidentWrong int     `json:"confident_wrong"`
