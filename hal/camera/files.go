@@ -76,7 +76,7 @@ func (v *video) Idle(bool)    {}
 func (v *video) Stats() Stats { return Stats{} }
 
 func (v *video) Next(m *gocv.Mat) (Frame, error) {
-	for anew := false; ; anew = true {
+	for anew := false; ; {
 		if v.in.Read(m) && !m.Empty() {
 			v.read++
 			return Frame{MonoNS: Monotonic(), Anew: anew}, nil
@@ -87,6 +87,7 @@ func (v *video) Next(m *gocv.Mat) (Frame, error) {
 		if !v.loop {
 			return Frame{}, io.EOF
 		}
+		anew = float64(v.read) >= v.fps // one of less than a second is more like a picture
 		again, err := openVideo(v.path, v.loop)
 		if err != nil {
 			return Frame{}, err

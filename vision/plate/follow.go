@@ -13,8 +13,9 @@ import (
 // that it need not say it again in every frame: it takes ten times as long as
 // the small recogniser, which goes on reading them.
 type follower struct {
-	now   int64 // the frame's time, ns; 0: the picture stands alone
-	known []confirmed
+	now    int64 // the frame's time, ns; 0: the picture stands alone
+	newest int64 // of the frames, ns
+	known  []confirmed
 }
 
 // confirmed is a number on which both recognisers agreed.
@@ -41,6 +42,14 @@ const (
 	unseen       = int64(500 * time.Millisecond)
 	confirmedFor = int64(5 * time.Second)
 )
+
+// goOn begins a frame. One of an earlier time is another film's.
+func (f *follower) goOn(at int64) {
+	if at < f.newest {
+		f.known = f.known[:0]
+	}
+	f.now, f.newest = at, at
+}
 
 // recall gives what PP-OCR has said of a number that is where it was read last.
 func (f *follower) recall(r text.Reading, q quad.Quad) (share, top float64, ok bool) {

@@ -41,7 +41,8 @@ func TestAConfirmedNumberIsFollowed(t *testing.T) {
 	asked := 0
 	look := func(now time.Duration, number string, sure, score float64, q quad.Quad) {
 		t.Helper()
-		r.follow.now, r.used = int64(now), 0
+		r.follow.goOn(int64(now))
+		r.used = 0
 		tally := r.fresh(parting{})
 		line := func(p float64) []text.Reading {
 			return []text.Reading{{Number: number, Form: text.Standard, Log: math.Log(p), Chars: []float64{p}}}
@@ -99,6 +100,12 @@ func TestAConfirmedNumberIsFollowed(t *testing.T) {
 		look(now+4*time.Second+time.Duration(i)*frame, "川A12345", .98, .995, at(80))
 	}
 	expect("it stands for twelve seconds", 3)
+	last := now + 4*time.Second + 12*15*frame
+	look(last, "川A12345", .98, .995, at(80))
+	expect("it stands there yet", 0)
+	look(time.Second, "川A12345", .98, .995, at(80))
+	look(last+frame, "川A12345", .98, .995, at(80))
+	expect("another film begins, and another one", 2)
 	look(0, "川A12345", .98, .995, at(80))
 	expect("a picture that stands alone", 1)
 }

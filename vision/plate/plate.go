@@ -109,7 +109,7 @@ func (r *Recognizer) Recognize(picture gocv.Mat, far bool) ([]link.Plate, Times,
 // at is its time in ns, above 0. A plate that both recognisers have read surely is
 // read on by the small one alone, while it says the same and the plate is seen.
 func (r *Recognizer) Follow(picture gocv.Mat, at int64) ([]link.Plate, Times, error) {
-	r.read.follow.now = at
+	r.read.follow.goOn(at)
 	defer func() { r.read.follow.now = 0 }()
 	return r.Recognize(picture, false)
 }

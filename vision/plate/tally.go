@@ -67,9 +67,9 @@ func (t *tally) share(h *hypothesis, engine int) float64 {
 	return h.sums[engine] / float64(t.cuts[engine])
 }
 
-// trust is how much a recogniser's word weighs. The small one knows mainland
-// plates better, and its probabilities mean more: PP-OCR's are near 1 for many
-// wrong numbers.
+// trust is how much a recogniser's word weighs in the mean. The small one knows
+// mainland plates better, and its probabilities mean more: PP-OCR's are near 1
+// for many wrong numbers.
 func trust(engine int, form text.Form) float64 {
 	if engine == small && form != text.Overseas {
 		return 2
@@ -93,8 +93,8 @@ func (t *tally) mean(h *hypothesis) float64 {
 	return sum / all
 }
 
-// unlikely is what a number's probability with a recogniser is at least: one
-// that did not think of it may err.
+// unlikely is added to a number's probability with a recogniser: one that did not
+// think of it may err.
 var unlikely = [engines]float64{small: 0.01, ppocr: 0.001}
 
 // weighing says how rare numbers are before anything is read.
@@ -127,17 +127,17 @@ func (w weighing) rarity(t *tally, h *hypothesis) float64 {
 	return rare
 }
 
-// of is how likely a number is. Of two recognisers it is the geometric mean, the
-// small one counted twice: they err in different ways, so a number that one of
-// them rules out is seldom the right one, however sure the other is
-// (CONFIDENCE.md).
+// of is how likely a number is, against others that the same recognisers have
+// read. Of two all is multiplied, the small one's word twice, in all countries:
+// they err in different ways, so a number that one of them rules out is seldom
+// the right one, however sure the other is (CONFIDENCE.md).
 func (w weighing) of(t *tally, h *hypothesis) float64 {
 	rarity := w.rarity(t, h)
 	if t.cuts[small] == 0 || t.cuts[ppocr] == 0 {
 		return t.mean(h) * rarity
 	}
 	s, p := t.share(h, small)+unlikely[small], t.share(h, ppocr)+unlikely[ppocr]
-	return math.Cbrt(s * s * p * rarity)
+	return s * s * p * rarity
 }
 
 // best returns the place of the likeliest number and its weight; at is -1 for an

@@ -20,7 +20,7 @@ usage: gatehouse-vision COMMAND [flags]
 
   detect FILE…       plates and faces in picture files (--json, --draw DIR)
   compare A B        how alike two faces are (--json, --pairs FILE)
-  passages VIDEO|DIR the vehicles that pass in a film (--json, --out DIR)
+  passages FILM…     the vehicles that pass in films and directories (--json, --out DIR)
   eval DIR           figures on labelled pictures (--json)
   faces DIR          how far the face nets may be relied upon (--rates, --live)
   calibrate DIR…     fit the confidence of plate readings on labelled pictures

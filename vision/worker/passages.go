@@ -65,7 +65,7 @@ type film struct {
 
 // passages lists the vehicles that pass in films or directories of pictures.
 func passages(args []string, out io.Writer) error {
-	f := newFlags("passages", "VIDEO|DIR…", "Lists the passages in a video, or in a directory of pictures: with --fps its pictures, in the order of their names, are the frames of one camera; without, each is a passage of its own. A directory's videos are looked at one after the other.")
+	f := newFlags("passages", "VIDEO|DIR…", "Lists the passages in a video, or in a directory of pictures: with --fps its pictures, in the order of their names, are the frames of one camera; without, each is a passage of its own. Each film is looked at by itself, a directory's videos too: its times begin at 0, and nothing of the film before is known.")
 	asJSON := f.Bool("json", false, "one JSON object per line and passage")
 	dir := f.String("out", "", "write each passage's picture and plate into this directory")
 	fps := f.Float64("fps", 0, "frames a second that are looked at (video: at most its own, default 15; directory: of its pictures)")
@@ -101,14 +101,14 @@ func passages(args []string, out io.Writer) error {
 			s.Lane.TailGatingMS = 3000
 		}
 	}
+	films, err := filmsOf(from, *dir)
+	if err != nil {
+		return err
+	}
 	if *dir != "" {
 		if err := os.MkdirAll(*dir, 0o755); err != nil {
 			return fmt.Errorf("cannot make the directory of --out: %w", err)
 		}
-	}
-	films, err := filmsOf(from)
-	if err != nil {
-		return err
 	}
 	e, err := openEyesWith(*models, reading())
 	if err != nil {
@@ -135,12 +135,17 @@ func passages(args []string, out io.Writer) error {
 	return l.sum()
 }
 
-// unplayable is why a film, or the rest of it, cannot be looked at.
+// unplayable is why a film cannot be looked at.
 type unplayable struct{ error }
 
-// filmsOf are the sources that paths mean.
-func filmsOf(paths []string) (films []string, err error) {
+// filmsOf are the sources that paths mean. What is written into out must not be
+// among them.
+func filmsOf(paths []string, out string) (films []string, err error) {
+	written, _ := os.Stat(out)
 	for _, path := range paths {
+		if info, err := os.Stat(path); err == nil && written != nil && os.SameFile(info, written) {
+			return nil, usageError{fmt.Errorf("passages: --out %s is looked at too, and would be full of its own pictures; take another directory", out)}
+		}
 		if source.IsLive(path) {
 			return nil, usageError{errors.New("passages takes videos and directories; a live camera is the agent's")}
 		}

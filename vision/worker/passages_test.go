@@ -164,7 +164,8 @@ func TestPassagesTellsWhatIsWrong(t *testing.T) {
 		dir:                        "no video",
 		"--fps -1 " + dir:          "--fps",
 		"--lane " + lane + " x":    "lane.json",
-		"--regions th " + dir:      "th",
+		"--regions th " + lane:     `"th"`,
+		"--out " + dir + " " + dir:  "--out",
 		"rtsp://camera.invalid/x":  "live",
 		filepath.Join(dir, "none"): "no such file",
 	} {

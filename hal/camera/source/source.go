@@ -71,7 +71,7 @@ func Films(path string) ([]string, error) {
 	if err != nil {
 		return nil, err
 	}
-	if _, err := Pictures(path); err == nil {
+	if stills, err := filesOf(path, pictures); err == nil && len(stills) > 0 {
 		return append([]string{path}, films...), nil
 	}
 	if len(films) == 0 {

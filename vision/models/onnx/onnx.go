@@ -1,5 +1,5 @@
 // Package onnx reads and writes as much of the ONNX file format as turning a
-// model into one that OpenCV 4.6 can load needs: the graph's nodes, their
+// model into one that OpenCV 4.6 and GoCV can use needs: the graph's nodes, their
 // attributes, its tensors and its inputs and outputs.
 //
 // The field numbers are those of onnx.proto3 (ONNX 1.12). What is not listed

@@ -117,7 +117,9 @@ func FuzzParse(f *testing.F) {
 		if err != nil {
 			return
 		}
-		_ = Join(m, 1)
+		if other, err := Parse(b); err == nil && Join(other, 1) == nil {
+			_ = other.Bytes()
+		}
 		if err := Adapt(m, []int64{1, 3, 48, 160}); err != nil {
 			return
 		}

@@ -1,5 +1,5 @@
 // Command setup fetches the model files of the catalogue, verifies them and
-// adapts those that OpenCV 4.6 cannot load as they are. With everything there
+// adapts those that OpenCV 4.6 and GoCV cannot use as they are. With everything there
 // it does nothing and says nothing.
 package main
 
