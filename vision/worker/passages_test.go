@@ -165,7 +165,7 @@ func TestPassagesTellsWhatIsWrong(t *testing.T) {
 		"--fps -1 " + dir:          "--fps",
 		"--lane " + lane + " x":    "lane.json",
 		"--regions th " + lane:     `"th"`,
-		"--out " + dir + " " + dir:  "--out",
+		"--out " + dir + " " + dir: "--out",
 		"rtsp://camera.invalid/x":  "live",
 		filepath.Join(dir, "none"): "no such file",
 	} {
