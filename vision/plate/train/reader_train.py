@@ -16,6 +16,8 @@ import os
 import time
 
 import numpy as np
+import onnx
+import onnx.numpy_helper
 import torch
 from torch import nn
 
@@ -38,8 +40,10 @@ class Pool:
         self.shards, self.seen = [], set()
 
     def refresh(self):
-        for file in sorted(glob.glob(f'{self.folder}/*.npz'), key=os.path.getmtime):
-            if file in self.seen or file.endswith('.part.npz'):
+        # those still being written are renamed in the meantime
+        done = [f for f in glob.glob(f'{self.folder}/*.npz') if not f.endswith('.part.npz')]
+        for file in sorted(done, key=os.path.getmtime):
+            if file in self.seen:
                 continue
             self.seen.add(file)
             with np.load(file) as shard:
@@ -162,7 +166,7 @@ def main():
     parser.add_argument('--pool', required=True)
     parser.add_argument('--pack')
     parser.add_argument('--out', required=True)
-    parser.add_argument('--start', help='weights to begin with')
+    parser.add_argument('--start', help='weights to begin with: a .pt file, or an .onnx one as it is shipped')
     parser.add_argument('--minutes', type=float, default=70)
     parser.add_argument('--rate', type=float, default=2.5e-3)
     parser.add_argument('--most', type=int, default=160000, help='samples held in memory')
@@ -174,7 +178,10 @@ def main():
     samples.plates.use_pack(args.pack)
     pool, check = Pool(args.pool, args.most), Check(args.train)
     net = Reader().to(memory_format=torch.channels_last)
-    if args.start:
+    if args.start and args.start.endswith('.onnx'):
+        pool.refresh()
+        unfold(net, args.start, [tensor(pool.draw(rng, 128)[0]) for _ in range(8)])
+    elif args.start:
         net.load_state_dict(torch.load(args.start)['net'])
     mean = copy.deepcopy(net)
     ctc = nn.CTCLoss(zero_infinity=True)
@@ -213,6 +220,45 @@ def main():
             save(mean, args.out)
     save(mean, args.out)
     print(f'{step} steps; {check.run(mean)}')
+
+
+def unfold(net, file, inputs):
+    """Makes net compute what the exported file does, whose batch norms were folded into the
+    convolutions before them. They get back what they see of the inputs, to go on from there."""
+    weights = [onnx.numpy_helper.to_array(w) for w in stored(file)]
+    convolutions = [m for m in net.modules() if isinstance(m, nn.Conv2d)]
+    norms = [m for m in net.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert len(weights) == 2 * len(convolutions) == 2 * (len(norms) + 1)
+    seen = {norm: [] for norm in norms}
+    with torch.no_grad():
+        for at, convolution in enumerate(convolutions):
+            convolution.weight.copy_(torch.tensor(weights[2 * at]))
+            bias = torch.tensor(weights[2 * at + 1])
+            if convolution.bias is not None:
+                convolution.bias.copy_(bias)
+                continue
+            norm = norms[at]
+            norm.running_var.fill_(1 - norm.eps)
+            norm.bias.copy_(bias)
+            norm.register_forward_pre_hook(lambda norm, x: seen[norm].append(x[0]))
+        net.eval()
+        for x in inputs:
+            net(x)
+        net.train()
+        for norm, maps in seen.items():
+            norm._forward_pre_hooks.clear()
+            values = torch.cat(maps).transpose(0, 1).flatten(1)
+            norm.running_mean.copy_(values.mean(1))
+            norm.running_var.copy_(values.var(1))
+            norm.weight.copy_((norm.running_var + norm.eps).sqrt())
+            norm.bias.add_(norm.running_mean)
+
+
+def stored(file):
+    """The weights and the bias of each convolution of an exported net, in their order."""
+    graph = onnx.load(file).graph
+    named = {w.name: w for w in graph.initializer}
+    return [named[name] for node in graph.node if node.op_type == 'Conv' for name in node.input[1:]]
 
 
 def follow(mean, net, keep):

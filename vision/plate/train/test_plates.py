@@ -3,18 +3,25 @@
 usage: python3 -m unittest test_plates
 """
 
+import os
+import tempfile
 import unittest
+from pathlib import Path
 from types import SimpleNamespace
 
+import cv2
 import numpy as np
+import torch
 
 import abroad
 import cuts
 import numbers_search
 import plates
+import reader_train
 import real
 import samples
 from alphabet import CLASSES, KEYS, decode, encode
+from reader_net import Reader
 
 
 def fits(number, templates):
@@ -106,6 +113,28 @@ class Split(unittest.TestCase):
         flat = real.flatten(plate, 220, 70)
         self.assertGreater(flat[35, 20].min(), 200)
         self.assertLess(flat[35, 120].max(), 50)
+
+
+class Further(unittest.TestCase):
+    def test_a_round_begins_with_what_is_shipped(self):
+        rng = np.random.default_rng(3)
+        inputs = [reader_train.tensor(rng.integers(0, 256, (4, cuts.HEIGHT, cuts.WIDTH, 3), np.uint8))
+                  for _ in range(2)]
+        file = str(Path(__file__).parent / '../weights/plate_small.onnx')
+        net = Reader()
+        reader_train.unfold(net, file, inputs)
+        net.eval()
+        shipped = cv2.dnn.readNetFromONNX(file)
+        shipped.setInput(inputs[0][:1].contiguous().numpy())
+        with torch.no_grad():
+            probabilities = net(inputs[0][:1]).exp().numpy()
+        self.assertLess(np.abs(probabilities - shipped.forward()).max(), 1e-4)
+
+    def test_samples_being_written_are_waited_for(self):
+        with tempfile.TemporaryDirectory() as folder:
+            pool = reader_train.Pool(folder, 4 * samples.SHARD)
+            os.symlink('nowhere', f'{folder}/1.npz.part.npz')  # as one just renamed
+            self.assertEqual(pool.refresh(), 0)
 
 
 class Search(unittest.TestCase):
