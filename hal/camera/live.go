@@ -48,7 +48,7 @@ const (
 	lateMost   = 3 * time.Second        // of late frames only; then the source is opened again
 	mostHung   = 8                      // reads that hang; then it is ErrStuck
 	mostBad    = 50                     // frames in a row that are garbage; then the source is opened again
-	idleApart  = 240 * time.Millisecond // where nothing moves, further frames are left out
+	idleApart  = 300 * time.Millisecond // where nothing moves, further frames are left out
 )
 
 // live reads a source that goes on by itself.

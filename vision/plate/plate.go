@@ -53,7 +53,10 @@ type Recognizer struct {
 }
 
 // Times are how long the stages of one picture took.
-type Times struct{ Find, Read time.Duration }
+type Times struct {
+	Find, Read time.Duration
+	Confirmed  bool // PP-OCR has read, too, which takes most of the time
+}
 
 // Open loads the nets; dir holds the verified models of the catalogue.
 func Open(dir string) (*Recognizer, error) { return OpenWith(dir, Options{}) }
@@ -144,6 +147,7 @@ func (r *Recognizer) Judge(picture gocv.Mat, far bool, least float64) ([]Judged,
 	}
 	times.Find = time.Since(begin)
 	begin = time.Now()
+	r.read.confirmed = false
 	var plates []Judged
 	for _, c := range candidates {
 		g := r.ground(picture, c)
@@ -160,7 +164,7 @@ func (r *Recognizer) Judge(picture gocv.Mat, far bool, least float64) ([]Judged,
 		plates = append(plates[:0], whole(plates))
 	}
 	slices.SortStableFunc(plates, func(a, b Judged) int { return cmp.Compare(weight(b.Plate), weight(a.Plate)) })
-	times.Read = time.Since(begin)
+	times.Read, times.Confirmed = time.Since(begin), r.read.confirmed
 	return plates, times, nil
 }
 

@@ -42,6 +42,8 @@ type reader struct {
 	follow  follower
 	tallies [5]tally // one row, and two rows at every split; kept for their buffers
 	used    int
+	// confirmed says that PP-OCR has read since that was last unset.
+	confirmed bool
 }
 
 func newReader(dir string, o Options, cut *warp.Cutter) (*reader, error) {
@@ -268,5 +270,6 @@ func (r *reader) count(picture gocv.Mat, c Candidate, t *tally, engine int, marg
 		return err
 	}
 	t.add(engine, mainland, overseas)
+	r.confirmed = r.confirmed || engine == ppocr
 	return nil
 }

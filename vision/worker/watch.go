@@ -28,7 +28,7 @@ type watch struct {
 	moved    int64 // when something moved last, ns
 	looked   int64 // when the nets looked last, ns
 	activity motion.Activity
-	waited   bool // faces were left out of the last frame
+	waited   int // the last frames that faces were left out of
 }
 
 // outcome is what one frame leads to, beside what was told.
@@ -45,6 +45,10 @@ const (
 	linger     = time.Second
 	roundEvery = 5 * time.Second
 )
+
+// mostWaited is how many frames faces are left out of at most, one after the
+// other, while PP-OCR reads.
+const mostWaited = 3
 
 func newWatch(s link.Settings, e *eyes) *watch {
 	same := time.Duration(s.SamePlateMS) * time.Millisecond
@@ -90,13 +94,14 @@ func drop(n track.Note) {
 
 // frame takes the next frame of the camera. What is to be told of vehicles is
 // told before faces are looked for; who is told drops the notes' shots. While
-// plates are being read, faces have every other frame, so that no frame takes
-// the time of both.
+// plates are being read, faces have every other frame, or the fourth where PP-OCR
+// reads in each, so that no frame takes the time of both.
 func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error) (outcome, error) {
 	var out outcome
 	begin := time.Now()
 	view := track.View{At: s.at, Width: s.picture.Cols(), Height: s.picture.Rows(), Shot: s}
 	look := w.stir(s)
+	wait := false
 	out.ms = map[string]float64{"motion": ms(time.Since(begin))}
 	if look {
 		w.looked, out.looked = s.at, true
@@ -106,6 +111,7 @@ func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error
 		}
 		maps.Copy(out.ms, saw.MS)
 		view.Plates = saw.Plates
+		wait = w.waited < 1 && len(saw.Plates) > 0 || w.waited < mostWaited && saw.long
 		for _, p := range saw.Plates {
 			view.Quality = append(view.Quality, w.sharp.of(s.picture, p.Box))
 		}
@@ -117,9 +123,11 @@ func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error
 		w.faces.Still(s.at)
 		return out, nil
 	}
-	if w.waited = len(view.Plates) > 0 && !w.waited; w.waited {
+	if wait {
+		w.waited++
 		return out, nil
 	}
+	w.waited = 0
 	saw, err := w.eyes.look(s.picture, wanted{faces: true})
 	if err != nil {
 		return out, err
