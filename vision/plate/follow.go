@@ -34,7 +34,7 @@ const (
 	// likely the one from which on that holds when it was confirmed so many times.
 	settled     = 0.99
 	likely      = 0.95
-	likelyTimes = 3
+	likelyTimes = 2
 	// moved is how far a plate may be from where it was read last, in its widths.
 	moved = 1.0
 	// unseen is how long it may be out of sight, and confirmedFor how long a

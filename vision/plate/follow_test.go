@@ -91,7 +91,7 @@ func TestAConfirmedNumberIsFollowed(t *testing.T) {
 	for i := range 10 {
 		look(now+time.Duration(i)*frame, "川A12345", .98, .97, at(80))
 	}
-	expect("one that is confirmed three times", 3)
+	expect("one that is confirmed twice", 2)
 	now += 3 * time.Second
 	look(now, "川A12345", .98, .995, at(80))
 	look(now+2*time.Second, "川A12345", .98, .995, at(80))
