@@ -81,7 +81,8 @@ type sight struct {
 	Plates []link.Plate
 	Faces  []link.Face
 	MS     map[string]float64 // per stage
-	long   bool               // PP-OCR was asked about a plate
+	// confirmed says that PP-OCR was asked about a plate, which takes long.
+	confirmed bool
 }
 
 func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
@@ -92,7 +93,7 @@ func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 			return s, coded(errcode.PlateDetectFailed, err)
 		}
 		s.Plates = append(s.Plates, plates...)
-		s.MS["plate_find"], s.MS["plate_read"], s.long = ms(times.Find), ms(times.Read), times.Confirmed
+		s.MS["plate_find"], s.MS["plate_read"], s.confirmed = ms(times.Find), ms(times.Read), times.Confirmed
 	}
 	if !w.faces {
 		return s, nil

@@ -18,15 +18,15 @@ const usage = `gatehouse-vision finds and reads licence plates and faces.
 
 usage: gatehouse-vision COMMAND [flags]
 
-  detect FILE…       plates and faces in picture files (--json, --draw DIR)
-  compare A B        how alike two faces are (--json, --pairs FILE)
-  passages FILM…     the vehicles that pass in films and directories (--json, --out DIR)
-  eval DIR           figures on labelled pictures (--json)
-  faces DIR          how far the face nets may be relied upon (--rates, --live)
-  calibrate DIR…     fit the confidence of plate readings on labelled pictures
-  render-demo DIR    draw the demonstration's gate scenes
-  run                the agent's child process; speaks over file 3
-  version            print the version
+  detect FILE…        plates and faces in picture files (--json, --draw DIR)
+  compare A B         how alike two faces are (--json, --pairs FILE)
+  passages VIDEO|DIR… the vehicles that pass in films and directories (--json, --out DIR)
+  eval DIR            figures on labelled pictures (--json)
+  faces DIR           how far the face nets may be relied upon (--rates, --live)
+  calibrate DIR…      fit the confidence of plate readings on labelled pictures
+  render-demo DIR     draw the demonstration's gate scenes
+  run                 the agent's child process; speaks over file 3
+  version             print the version
 
 gatehouse-vision COMMAND --help tells more.
 `

@@ -41,6 +41,6 @@ import "C"
 // system, as malloc_trim(3) can and free does not.
 func giveBack() { C.trim() }
 
-// inUse is how many bytes C and C++ have allocated and not freed; 0 where that
-// cannot be told. mallinfo2(3)
+// inUse is how many bytes C and C++ have allocated and not freed, for tests; 0
+// where that cannot be told. mallinfo2(3)
 func inUse() int { return int(C.in_use()) }

@@ -28,7 +28,7 @@ type watch struct {
 	moved    int64 // when something moved last, ns
 	looked   int64 // when the nets looked last, ns
 	activity motion.Activity
-	waited   int // the last frames that faces were left out of
+	waited   int // frames in a row, up to the last one, that faces were left out of
 }
 
 // outcome is what one frame leads to, beside what was told.
@@ -111,7 +111,7 @@ func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error
 		}
 		maps.Copy(out.ms, saw.MS)
 		view.Plates = saw.Plates
-		wait = w.waited < 1 && len(saw.Plates) > 0 || w.waited < mostWaited && saw.long
+		wait = w.waited < 1 && len(saw.Plates) > 0 || w.waited < mostWaited && saw.confirmed
 		for _, p := range saw.Plates {
 			view.Quality = append(view.Quality, w.sharp.of(s.picture, p.Box))
 		}
