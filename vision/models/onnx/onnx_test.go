@@ -80,6 +80,58 @@ func TestAdaptFolds(t *testing.T) {
 	}
 }
 
+// filter is a model of one depthwise convolution of 5×5 over three channels.
+func filter(width, stride int64) *Model {
+	w, bias := make([]float32, 3*25), []float32{.5, -1, 2}
+	for i := range w {
+		w[i] = float32(i%11) - 4
+	}
+	list := func(name string, ints ...int64) Attribute { return Attribute{Name: name, Type: TypeInts, Ints: ints} }
+	return &Model{IR: 8, Opset: 9, Graph: Graph{
+		Nodes: []*Node{{Op: "Conv", Inputs: []string{"x", "w", "b"}, Outputs: []string{"y"}, Attributes: []Attribute{
+			list("kernel_shape", 5, 5), list("strides", 2, stride), list("pads", 2, 2, 2, 2), {Name: "group", Type: TypeInt, I: 3}}}},
+		Initializers: []*Tensor{{Name: "w", Dims: []int64{3, 1, 5, 5}, Type: Float32, Floats: w}, {Name: "b", Dims: []int64{3}, Type: Float32, Floats: bias}},
+		Inputs:       []Value{{Name: "x", Type: Float32, Dims: []int64{1, 3, 12, width}}},
+		Outputs:      []Value{{Name: "y", Type: Float32}},
+	}}
+}
+
+// A depthwise convolution of 5×5 is split where OpenCV has a fast one of 3×3, and
+// the parts hold its weights, each once; that they compute the same is shown in
+// vision/nn.
+func TestAdaptSplits(t *testing.T) {
+	m := filter(40, 1)
+	if err := Adapt(m, m.Graph.Inputs[0].Dims); err != nil {
+		t.Fatal(err)
+	}
+	var ops []string
+	for _, n := range m.Graph.Nodes {
+		ops = append(ops, n.Op)
+	}
+	if want := []string{"Pad", "Pad", "Conv", "Conv", "Conv", "Conv", "Sum"}; !reflect.DeepEqual(ops, want) {
+		t.Errorf("the nodes are %v, not %v", ops, want)
+	}
+	if got := m.Graph.Outputs[0].Dims; !reflect.DeepEqual(got, []int64{1, 3, 6, 40}) {
+		t.Error("the output is", got)
+	}
+	total := func(m *Model) (sum float32) {
+		for _, c := range m.Graph.Initializers {
+			for _, f := range c.Floats {
+				sum += f
+			}
+		}
+		return sum
+	}
+	if whole := total(filter(40, 1)); total(m) != whole {
+		t.Errorf("the parts' weights add up to %v, not %v", total(m), whole)
+	}
+	for name, m := range map[string]*Model{"narrow": filter(19, 1), "every other column": filter(40, 2)} {
+		if err := Adapt(m, m.Graph.Inputs[0].Dims); err != nil || len(m.Graph.Nodes) != 1 {
+			t.Errorf("%s: %d nodes, %v", name, len(m.Graph.Nodes), err)
+		}
+	}
+}
+
 func TestJoin(t *testing.T) {
 	m := example()
 	m.Graph.Outputs = append(m.Graph.Outputs, Value{Name: "z", Type: Float32, Dims: []int64{1, 5}})
@@ -111,6 +163,7 @@ func TestJoin(t *testing.T) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(example().Bytes())
+	f.Add(filter(40, 1).Bytes())
 	f.Add([]byte{0x3a, 0x05, 0x0a, 0x03, 0x22, 0x01, 'R'})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := Parse(b)
