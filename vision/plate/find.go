@@ -52,12 +52,24 @@ var paints = [...]ground{{color: "blue"}, {color: "yellow", dark: true}, {color:
 // pictures of plates 36 to 50 pixels wide in 1280 that finds 0.87 instead of
 // 0.62 of them, and of 50 to 75 pixels 0.98 instead of 0.96 (train/detector.md);
 // it costs about one and a half times the first look, where no plate was found.
+//
+// Of a camera's frames that come fast, one without a plate has one of the two
+// looks, and the next one the other, so that no empty frame takes the time of
+// both. While plates are seen the near look comes first, but where it has missed
+// what the far one has found.
 type finder struct {
 	near, far [2]*view // for wide and for upright pictures
 	corners   corners
 	refine    *nn.Net
 	cut       *warp.Cutter
+	inTurn    bool // the next picture is one of a camera's that come fast
+	distant   bool // the far look comes first
+	seeing    bool // the last of these pictures showed a plate
 }
+
+// nearby is the part of the picture's longer side from which on a plate is near:
+// there the far look gives way to the near one.
+const nearby = 1. / 16
 
 const wide, upright = 0, 1
 
@@ -116,11 +128,43 @@ func (f *finder) find(picture gocv.Mat, far bool) ([]Candidate, error) {
 	if picture.Rows() > picture.Cols() {
 		turn = upright
 	}
+	size := max(picture.Cols(), picture.Rows())
+	if f.inTurn && size > long {
+		return f.next(picture, f.near[turn], f.far[turn], nearby*float64(size))
+	}
 	found, err := f.seen(f.near[turn], picture, nil)
-	if err != nil || len(found) > 0 && !far || max(picture.Cols(), picture.Rows()) <= long {
+	if err != nil || len(found) > 0 && !far || size <= long {
 		return found, err
 	}
 	return f.seen(f.far[turn], picture, found)
+}
+
+// next is find for a camera's next frame: one look, or two where the first one
+// has lost what the last frame showed. Plates of that width are near.
+func (f *finder) next(picture gocv.Mat, near, far *view, width float64) (found []Candidate, err error) {
+	first, second := near, far
+	if f.distant {
+		first, second = far, near
+	}
+	found, err = f.seen(first, picture, nil)
+	switch {
+	case err != nil:
+		return nil, err
+	case !f.seeing:
+		f.distant = !f.distant && len(found) == 0
+	case len(found) == 0:
+		if found, err = f.seen(second, picture, nil); err != nil {
+			return nil, err
+		}
+		f.distant = !f.distant && len(found) > 0
+	}
+	f.seeing = len(found) > 0
+	for _, c := range found {
+		if w, _ := c.Quad.Size(); w >= width {
+			f.distant = false
+		}
+	}
+	return found, nil
 }
 
 // seen adds what both nets take for plates in one view to what is known.

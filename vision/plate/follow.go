@@ -14,19 +14,35 @@ import (
 // the small recogniser, which goes on reading them.
 type follower struct {
 	now    int64 // the frame's time, ns; 0: the picture stands alone
+	last   int64 // of the frame before, ns
 	newest int64 // of the frames, ns
 	known  []confirmed
+	doubts []doubt
+}
+
+// spot is where a number was read, and when last, in ns.
+type spot struct {
+	number string
+	form   text.Form
+	middle quad.Point
+	seen   int64
 }
 
 // confirmed is a number on which both recognisers agreed.
 type confirmed struct {
-	number     string
-	form       text.Form
-	middle     quad.Point
+	spot
 	asked      int64   // when PP-OCR was, ns
-	seen       int64   // when it was read last, ns
 	share, top float64 // of evidence, for PP-OCR
 	times      int     // that PP-OCR has confirmed it; likelyTimes where once was enough
+}
+
+// doubt is a number of the small recogniser's about which PP-OCR was asked, and
+// what it has read instead.
+type doubt struct {
+	spot
+	layout             parting
+	times              int // that it was asked, the small one reading the same each time
+	mainland, overseas []text.Reading
 }
 
 const (
@@ -41,14 +57,64 @@ const (
 	// confirmation holds in any case.
 	unseen       = int64(500 * time.Millisecond)
 	confirmedFor = int64(5 * time.Second)
+	// doubted is how often PP-OCR is asked about a number that stays in doubt before
+	// its word holds for the next frame too: then it is asked in every other one.
+	doubted = 2
 )
 
 // goOn begins a frame. One of an earlier time is another film's.
 func (f *follower) goOn(at int64) {
 	if at < f.newest {
-		f.known = f.known[:0]
+		f.known, f.doubts = f.known[:0], f.doubts[:0]
 	}
-	f.now, f.newest = at, at
+	f.now, f.last, f.newest = at, f.newest, at
+}
+
+// is tells whether a number that is read now is the one of a spot.
+func (f *follower) is(s spot, r text.Reading, q quad.Quad) bool {
+	width, _ := q.Size()
+	middle := middleOf(q)
+	return s.number == r.Number && s.form == r.Form && f.now >= s.seen && f.now-s.seen <= unseen &&
+		math.Hypot(middle.X-s.middle.X, middle.Y-s.middle.Y) <= moved*width
+}
+
+// gone tells whether a spot's number is out of sight.
+func (f *follower) gone(s spot) bool { return f.now < s.seen || f.now-s.seen > unseen }
+
+// here is the spot of a number that is read now.
+func (f *follower) here(r text.Reading, q quad.Quad) spot {
+	return spot{number: r.Number, form: r.Form, middle: middleOf(q), seen: f.now}
+}
+
+// heard gives what PP-OCR has read in the last frame of the number that the small
+// recogniser takes for the likeliest, in this layout and place; nil where it is
+// to be asked.
+func (f *follower) heard(r text.Reading, layout parting, q quad.Quad) *doubt {
+	if f.now == 0 {
+		return nil
+	}
+	for i := range f.doubts {
+		if d := &f.doubts[i]; d.seen == f.last && d.times >= doubted && d.layout == layout && f.is(d.spot, r, q) {
+			return d
+		}
+	}
+	return nil
+}
+
+// asked keeps what PP-OCR has read of that number now.
+func (f *follower) asked(r text.Reading, layout parting, q quad.Quad, mainland, overseas []text.Reading) {
+	if f.now == 0 {
+		return
+	}
+	d := doubt{spot: f.here(r, q), layout: layout, times: 1, mainland: mainland, overseas: overseas}
+	f.doubts = slices.DeleteFunc(f.doubts, func(old doubt) bool {
+		same := old.layout == layout && f.is(old.spot, r, q)
+		if same {
+			d.times = old.times + 1
+		}
+		return same || f.gone(old.spot)
+	})
+	f.doubts = append(f.doubts, d)
 }
 
 // recall gives what PP-OCR has said of a number that is where it was read last.
@@ -66,12 +132,7 @@ func (f *follower) recall(r text.Reading, q quad.Quad) (share, top float64, ok b
 
 // find gives the place of a number that was read in about the same place just now.
 func (f *follower) find(r text.Reading, q quad.Quad) int {
-	width, _ := q.Size()
-	middle := middleOf(q)
-	return slices.IndexFunc(f.known, func(c confirmed) bool {
-		return c.number == r.Number && c.form == r.Form && f.now >= c.seen && f.now-c.seen <= unseen &&
-			math.Hypot(middle.X-c.middle.X, middle.Y-c.middle.Y) <= moved*width
-	})
+	return slices.IndexFunc(f.known, func(c confirmed) bool { return f.is(c.spot, r, q) })
 }
 
 // saw takes a number that was read in this frame, PP-OCR's word being recalled
@@ -80,8 +141,8 @@ func (f *follower) saw(e evidence, score float64, q quad.Quad) {
 	if f.now == 0 {
 		return
 	}
-	f.known = slices.DeleteFunc(f.known, func(c confirmed) bool { return f.now < c.seen || f.now-c.seen > unseen })
-	c := confirmed{number: e.reading.Number, form: e.reading.Form, asked: f.now, share: e.shares[ppocr], top: e.tops[ppocr]}
+	f.known = slices.DeleteFunc(f.known, func(c confirmed) bool { return f.gone(c.spot) })
+	c := confirmed{asked: f.now, share: e.shares[ppocr], top: e.tops[ppocr]}
 	if at := f.find(e.reading, q); at >= 0 {
 		if e.recalled {
 			c = f.known[at]
@@ -99,7 +160,7 @@ func (f *follower) saw(e evidence, score float64, q quad.Quad) {
 	if score >= settled {
 		c.times = likelyTimes
 	}
-	c.middle, c.seen = middleOf(q), f.now
+	c.spot = f.here(e.reading, q)
 	f.known = append(f.known, c)
 }
 

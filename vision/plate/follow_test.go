@@ -129,6 +129,58 @@ func TestADoubtfulNumberIsConfirmedAnew(t *testing.T) {
 	}
 }
 
+// PP-OCR is asked twice about a number that stays in doubt, then in every other
+// frame, as long as the small recogniser reads the same in the same place.
+func TestADoubtIsSettledInEveryOtherFrame(t *testing.T) {
+	var f follower
+	likeliest := text.Reading{Number: "B58D23", Form: text.Overseas}
+	answer := []text.Reading{{Number: "粤B58D23", Form: text.Standard, Log: -.1}}
+	asked := 0
+	look := func(now time.Duration, r text.Reading, layout parting, q quad.Quad) {
+		t.Helper()
+		f.goOn(int64(now))
+		if d := f.heard(r, layout, q); d == nil {
+			asked++
+			f.asked(r, layout, q, answer, nil)
+		} else if len(d.mainland) != 1 || d.mainland[0].Number != answer[0].Number {
+			t.Errorf("it has read %v", d.mainland)
+		}
+	}
+	expect := func(what string, n int) {
+		t.Helper()
+		if asked != n {
+			t.Errorf("%s: PP-OCR was asked %d times, want %d", what, asked, n)
+		}
+		asked = 0
+	}
+	const frame = time.Second / 15
+	now := time.Second
+	for range 10 {
+		now += frame
+		look(now, likeliest, parting{}, at(10))
+	}
+	expect("ten frames", 6) // 1, 2, 4, 6, 8, 10
+	look(now+frame, likeliest, parting{}, at(600))
+	expect("it is elsewhere", 1)
+	look(now+2*frame, likeliest, partings[0], at(10))
+	expect("two rows", 1)
+	look(now+3*frame, text.Reading{Number: "B58D28", Form: text.Overseas}, parting{}, at(10))
+	expect("the small recogniser reads something else", 1)
+	look(now+4*frame, likeliest, parting{}, at(10))
+	expect("frames later", 1)
+	now += time.Second
+	look(now, likeliest, parting{}, at(10))
+	look(now+frame, likeliest, parting{}, at(10))
+	look(now+2*frame, likeliest, parting{}, at(10))
+	expect("it was out of sight", 2)
+	look(time.Second, likeliest, parting{}, at(10))
+	expect("another film", 1)
+	f.now = 0
+	if f.asked(likeliest, parting{}, at(10), answer, nil); f.heard(likeliest, parting{}, at(10)) != nil {
+		t.Error("it holds for a picture that stands alone")
+	}
+}
+
 // A number whose O could be a 0 is told with little confidence, but read as
 // surely as any: PP-OCR need not be asked in every frame for it.
 func TestANumberWithATwinIsFollowed(t *testing.T) {

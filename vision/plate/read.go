@@ -103,7 +103,7 @@ func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, o
 	}
 	recalled := r.recall(c, w)
 	if r.first() == small && r.engines[ppocr] != nil && !recalled {
-		if err := r.confirm(picture, c, w); err != nil {
+		if recalled, err = r.confirm(picture, c, w); err != nil {
 			return best, false, err
 		}
 	}
@@ -191,7 +191,7 @@ func (r *reader) explore(picture gocv.Mat, c Candidate, rows int, w weighing) (b
 	most := -1.0
 	for _, at := range partings {
 		t := r.fresh(at)
-		if err := r.count(picture, c, t, engine, margins[0]); err != nil {
+		if _, _, err := r.count(picture, c, t, engine, margins[0]); err != nil {
 			return nil, err
 		}
 		if _, weight := t.best(w); weight > most {
@@ -217,23 +217,34 @@ const lost = 0.3
 
 // confirm has PP-OCR read the best layout too. One cut is enough: more were not
 // right more often and cost 30 ms each. Only where nothing convinces it reads
-// all layouts.
-func (r *reader) confirm(picture gocv.Mat, c Candidate, w weighing) error {
+// all layouts. recalled says that what it has read in the last frame was enough.
+func (r *reader) confirm(picture gocv.Mat, c Candidate, w weighing) (recalled bool, err error) {
 	t := r.best(w)
-	if err := r.count(picture, c, t, ppocr, margins[0]); err != nil {
-		return err
+	at, _ := t.best(w)
+	var likeliest text.Reading
+	if at >= 0 {
+		likeliest = t.found[at].reading
+		if d := r.follow.heard(likeliest, t.at, c.Quad); d != nil {
+			t.add(ppocr, d.mainland, d.overseas)
+			return true, nil
+		}
+	}
+	mainland, overseas, err := r.count(picture, c, t, ppocr, margins[0])
+	if err != nil {
+		return false, err
 	}
 	if at, _ := t.best(w); at >= 0 && t.mean(&t.found[at]) >= lost {
-		return nil
+		r.follow.asked(likeliest, t.at, c.Quad, mainland, overseas)
+		return false, nil
 	}
 	for i := range r.tallies[:r.used] {
 		if o := &r.tallies[i]; o != t {
-			if err := r.count(picture, c, o, ppocr, margins[0]); err != nil {
-				return err
+			if _, _, err := r.count(picture, c, o, ppocr, margins[0]); err != nil {
+				return false, err
 			}
 		}
 	}
-	return nil
+	return false, nil
 }
 
 // atMargins reads at all margins from one on, or until two cuts agree surely.
@@ -246,7 +257,7 @@ func (r *reader) atMargins(picture gocv.Mat, c Candidate, t *tally, engine, from
 		if i >= 2 && t.agreed(engine, w) {
 			break
 		}
-		if err := r.count(picture, c, t, engine, around[i]); err != nil {
+		if _, _, err := r.count(picture, c, t, engine, around[i]); err != nil {
 			return err
 		}
 	}
@@ -260,16 +271,15 @@ func (t *tally) agreed(engine int, w weighing) bool {
 }
 
 // count reads one cut.
-func (r *reader) count(picture gocv.Mat, c Candidate, t *tally, engine int, margin [2]float64) error {
+func (r *reader) count(picture gocv.Mat, c Candidate, t *tally, engine int, margin [2]float64) (mainland, overseas []text.Reading, err error) {
 	line, ok := r.lines.make(picture, c.Quad, cut{margin[0], margin[1], t.at})
 	if !ok {
-		return nil
+		return nil, nil, nil
 	}
-	mainland, overseas, err := r.engines[engine].read(line)
-	if err != nil {
-		return err
+	if mainland, overseas, err = r.engines[engine].read(line); err != nil {
+		return nil, nil, err
 	}
 	t.add(engine, mainland, overseas)
 	r.confirmed = r.confirmed || engine == ppocr
-	return nil
+	return mainland, overseas, nil
 }

@@ -48,7 +48,7 @@ const (
 
 // mostWaited is how many frames faces are left out of at most, one after the
 // other, while PP-OCR reads.
-const mostWaited = 3
+const mostWaited = 5
 
 func newWatch(s link.Settings, e *eyes) *watch {
 	same := time.Duration(s.SamePlateMS) * time.Millisecond
@@ -94,7 +94,7 @@ func drop(n track.Note) {
 
 // frame takes the next frame of the camera. What is to be told of vehicles is
 // told before faces are looked for; who is told drops the notes' shots. While
-// plates are being read, faces have every other frame, or the fourth where PP-OCR
+// plates are being read, faces have every other frame, or the sixth where PP-OCR
 // reads in each, so that no frame takes the time of both.
 func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error) (outcome, error) {
 	var out outcome
