@@ -50,7 +50,7 @@ func TestPlatesAndFacesTakeTurns(t *testing.T) {
 		want  []bool
 	}{
 		"a plate that is soon sure":   {time.Second / 15, []bool{false, false, true, false, true, false}},
-		"one that is doubtful always": {0, []bool{false, false, false, true, false, false, false, true}},
+		"one that is doubtful always": {0, []bool{false, false, false, false, false, true, false, false}},
 	} {
 		w := newWatch(link.Settings{Plates: true, Faces: true}, e)
 		var shots pool

@@ -17,7 +17,8 @@ import (
 //     transposed and a bias of one dimension;
 //   - a layer norm written out in nine nodes becomes an instance norm over one
 //     row per position, followed by a Gemm with a diagonal matrix;
-//   - a depthwise convolution of 5×5 becomes four of 3×3, which are fast.
+//   - single constants become part of the convolution beside them, and a
+//     depthwise convolution of 5×5 becomes four of 3×3, which are fast.
 //
 // The result computes the same function but for rounding.
 func Adapt(m *Model, input []int64) error {
@@ -43,6 +44,7 @@ func Adapt(m *Model, input []int64) error {
 	if err := a.products(); err != nil {
 		return err
 	}
+	a.scales()
 	a.depthwise()
 	a.sweep()
 	out := &m.Graph.Outputs[0]

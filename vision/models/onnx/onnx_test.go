@@ -132,6 +132,66 @@ func TestAdaptSplits(t *testing.T) {
 	}
 }
 
+// Single constants beside a convolution become part of it, but not before one
+// that reaches beyond the edge, and not where the value between is used twice.
+func TestAdaptScales(t *testing.T) {
+	tensor := func(name string, dims []int64, floats ...float32) *Tensor {
+		return &Tensor{Name: name, Dims: dims, Type: Float32, Floats: floats}
+	}
+	conv := func(in, w, b, out string, reach int64) *Node {
+		return &Node{Op: "Conv", Inputs: []string{in, w, b}, Outputs: []string{out}, Attributes: []Attribute{
+			{Name: "kernel_shape", Type: TypeInts, Ints: []int64{1, 1}}, {Name: "strides", Type: TypeInts, Ints: []int64{1, 1}},
+			{Name: "pads", Type: TypeInts, Ints: []int64{reach, reach, reach, reach}}}}
+	}
+	with := func(op, in, k, out string) *Node {
+		return &Node{Op: op, Inputs: []string{in, k}, Outputs: []string{out}}
+	}
+	adapted := func(nodes ...*Node) *Model {
+		t.Helper()
+		m := &Model{IR: 8, Opset: 9, Graph: Graph{
+			Nodes: nodes,
+			Initializers: []*Tensor{tensor("w", []int64{2, 2, 1, 1}, 1, 2, 3, 4), tensor("b", []int64{2}, 5, 6), tensor("two", nil, 2), tensor("ten", []int64{1}, 10),
+				tensor("each", []int64{2, 1, 1}, 1, 2)},
+			Inputs:  []Value{{Name: "x", Type: Float32, Dims: []int64{1, 2, 4, 4}}},
+			Outputs: []Value{{Name: "y", Type: Float32}},
+		}}
+		if err := Adapt(m, m.Graph.Inputs[0].Dims); err != nil {
+			t.Fatal(err)
+		}
+		return m
+	}
+	// ((x/2)·10 + 2) through the convolution, then (10 + it)·2.
+	m := adapted(with("Div", "x", "two", "half"), with("Mul", "half", "ten", "more"), with("Add", "more", "two", "in"),
+		conv("in", "w", "b", "out", 0), with("Add", "ten", "out", "sum"), with("Mul", "sum", "two", "y"))
+	if len(m.Graph.Nodes) != 1 {
+		t.Fatalf("%d nodes are left", len(m.Graph.Nodes))
+	}
+	n := m.Graph.Nodes[0]
+	if n.Inputs[0] != "x" || n.Outputs[0] != "y" {
+		t.Errorf("it goes from %s to %s", n.Inputs[0], n.Outputs[0])
+	}
+	for _, c := range m.Graph.Initializers {
+		want := []float32{10, 20, 30, 40} // w · 10/2 · 2
+		if len(c.Dims) == 1 {
+			want = []float32{(5 + 2*(1+2) + 10) * 2, (6 + 2*(3+4) + 10) * 2}
+		}
+		if !reflect.DeepEqual(c.Floats, want) {
+			t.Errorf("%s is %v, not %v", c.Name, c.Floats, want)
+		}
+	}
+	for name, m := range map[string]*Model{
+		"before one with edges":   adapted(with("Add", "x", "two", "in"), conv("in", "w", "b", "y", 1)),
+		"used twice":              adapted(conv("x", "w", "b", "out", 0), with("Mul", "out", "out", "y")),
+		"used with and without":   adapted(conv("x", "w", "b", "out", 0), with("Mul", "out", "two", "twice"), with("Add", "twice", "out", "y")),
+		"a constant a channel":    adapted(conv("x", "w", "b", "out", 0), with("Mul", "out", "each", "y")),
+		"a constant over a value": adapted(conv("x", "w", "b", "out", 0), with("Div", "two", "out", "y")),
+	} {
+		if len(m.Graph.Nodes) < 2 {
+			t.Errorf("%s: it became part of the convolution", name)
+		}
+	}
+}
+
 func TestJoin(t *testing.T) {
 	m := example()
 	m.Graph.Outputs = append(m.Graph.Outputs, Value{Name: "z", Type: Float32, Dims: []int64{1, 5}})
