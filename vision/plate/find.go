@@ -53,23 +53,14 @@ var paints = [...]ground{{color: "blue"}, {color: "yellow", dark: true}, {color:
 // 0.62 of them, and of 50 to 75 pixels 0.98 instead of 0.96 (train/detector.md);
 // it costs about one and a half times the first look, where no plate was found.
 //
-// Of a camera's frames that come fast, one without a plate has one of the two
-// looks, and the next one the other, so that no empty frame takes the time of
-// both. While plates are seen the near look comes first, but where it has missed
-// what the far one has found.
+// Frames of a camera that come fast are looked at in another way (turns).
 type finder struct {
 	near, far [2]*view // for wide and for upright pictures
 	corners   corners
 	refine    *nn.Net
 	cut       *warp.Cutter
-	inTurn    bool // the next picture is one of a camera's that come fast
-	distant   bool // the far look comes first
-	seeing    bool // the last of these pictures showed a plate
+	turns     turns
 }
-
-// nearby is the part of the picture's longer side from which on a plate is near:
-// there the far look gives way to the near one.
-const nearby = 1. / 16
 
 const wide, upright = 0, 1
 
@@ -98,6 +89,9 @@ func newFinder(cut *warp.Cutter) (*finder, error) {
 	}
 	var err error
 	f.refine, err = parse(refineNet, image.Pt(refineWidth, refineHeight))
+	if err == nil {
+		f.turns.close, err = newView(image.Pt(closeLong, closeShort))
+	}
 	return f, err
 }
 
@@ -114,7 +108,7 @@ func parse(net []byte, size image.Point) (*nn.Net, error) {
 }
 
 func (f *finder) close() {
-	for _, v := range append(f.near[:], f.far[:]...) {
+	for _, v := range append(f.near[:], f.far[wide], f.far[upright], f.turns.close) {
 		v.net.Close()
 		_ = v.canvas.Close()
 	}
@@ -128,52 +122,35 @@ func (f *finder) find(picture gocv.Mat, far bool) ([]Candidate, error) {
 	if picture.Rows() > picture.Cols() {
 		turn = upright
 	}
-	size := max(picture.Cols(), picture.Rows())
-	if f.inTurn && size > long {
-		return f.next(picture, f.near[turn], f.far[turn], nearby*float64(size))
+	small := max(picture.Cols(), picture.Rows()) <= long
+	if f.turns.on && !small {
+		return f.next(picture, [2]*view{f.near[turn], f.far[turn]})
 	}
 	found, err := f.seen(f.near[turn], picture, nil)
-	if err != nil || len(found) > 0 && !far || size <= long {
+	if err != nil || len(found) > 0 && !far || small {
 		return found, err
 	}
 	return f.seen(f.far[turn], picture, found)
 }
 
-// next is find for a camera's next frame: one look, or two where the first one
-// has lost what the last frame showed. Plates of that width are near.
-func (f *finder) next(picture gocv.Mat, near, far *view, width float64) (found []Candidate, err error) {
-	first, second := near, far
-	if f.distant {
-		first, second = far, near
-	}
-	found, err = f.seen(first, picture, nil)
-	switch {
-	case err != nil:
-		return nil, err
-	case !f.seeing:
-		f.distant = !f.distant && len(found) == 0
-	case len(found) == 0:
-		if found, err = f.seen(second, picture, nil); err != nil {
-			return nil, err
-		}
-		f.distant = !f.distant && len(found) > 0
-	}
-	f.seeing = len(found) > 0
-	for _, c := range found {
-		if w, _ := c.Quad.Size(); w >= width {
-			f.distant = false
-		}
-	}
-	return found, nil
-}
-
 // seen adds what both nets take for plates in one view to what is known.
 func (f *finder) seen(v *view, picture gocv.Mat, found []Candidate) ([]Candidate, error) {
-	proposed, err := f.propose(v, picture)
+	return f.within(v, picture, image.Rect(0, 0, picture.Cols(), picture.Rows()), found)
+}
+
+// within is seen for a part of the picture.
+func (f *finder) within(v *view, picture gocv.Mat, area image.Rectangle, found []Candidate) ([]Candidate, error) {
+	part := picture.Region(area)
+	proposed, err := f.propose(v, part)
+	_ = part.Close()
 	if err != nil {
 		return nil, err
 	}
 	for _, c := range proposed {
+		for i := range c.Quad {
+			c.Quad[i].X += float64(area.Min.X)
+			c.Quad[i].Y += float64(area.Min.Y)
+		}
 		c, ok, err := f.look(picture, c)
 		if err != nil {
 			return nil, err

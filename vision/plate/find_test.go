@@ -116,52 +116,6 @@ func TestStillsAreLookedAtTwice(t *testing.T) {
 	}
 }
 
-// An empty frame of a camera has one look, the next one the other; a plate that
-// is lost by one look is looked for by the other in the same frame.
-func TestFramesTakeTurns(t *testing.T) {
-	f := openFinder(t)
-	f.inTurn = true
-	empty := gocv.NewMatWithSizeFromScalar(gocv.NewScalar(90, 90, 90, 0), 720, 1280, gocv.MatTypeCV8UC3)
-	defer empty.Close() //nolint:errcheck // a Mat's Close always returns nil
-	small, _ := sign("ABC1234")
-	full := gocv.NewMat()
-	defer full.Close() //nolint:errcheck // as above
-	gocv.CopyMakeBorder(small, &full, 240, 240, 480, 480, gocv.BorderConstant, color.RGBA{R: 90, G: 90, B: 90})
-	_ = small.Close()
-	const near, far = "near", "far"
-	for i, c := range []struct {
-		picture gocv.Mat
-		found   int
-		looks   []string
-	}{
-		{empty, 0, []string{near}},
-		{empty, 0, []string{far}},
-		{empty, 0, []string{near}},
-		{full, 1, []string{far}},
-		{full, 1, []string{near}},
-		{full, 1, []string{near}},
-		{empty, 0, []string{near, far}},
-		{empty, 0, []string{near}},
-		{empty, 0, []string{far}},
-	} {
-		f.near[wide].used, f.far[wide].used = image.Point{}, image.Point{}
-		found, err := f.find(c.picture, false)
-		if err != nil || len(found) != c.found {
-			t.Errorf("frame %d: %v %v", i, found, err)
-		}
-		var looks []string
-		if f.near[wide].used != (image.Point{}) {
-			looks = append(looks, near)
-		}
-		if f.far[wide].used != (image.Point{}) {
-			looks = append(looks, far)
-		}
-		if !slices.Equal(looks, c.looks) {
-			t.Errorf("frame %d: it was looked at %v, not %v", i, looks, c.looks)
-		}
-	}
-}
-
 // crowd is an output of the corner net with many peaks, some of them plates
 // beside each other, some the same plate twice.
 func crowd() (out []float32, w, h int) {

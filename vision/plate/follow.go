@@ -14,7 +14,8 @@ import (
 // the small recogniser, which goes on reading them.
 type follower struct {
 	now    int64 // the frame's time, ns; 0: the picture stands alone
-	last   int64 // of the frame before, ns
+	last   int64 // of the frame before it, ns
+	before int64 // and of the one before that
 	newest int64 // of the frames, ns
 	known  []confirmed
 	doubts []doubt
@@ -67,15 +68,30 @@ func (f *follower) goOn(at int64) {
 	if at < f.newest {
 		f.known, f.doubts = f.known[:0], f.doubts[:0]
 	}
-	f.now, f.last, f.newest = at, f.newest, at
+	f.now, f.last, f.before, f.newest = at, f.newest, f.last, at
 }
 
 // is tells whether a number that is read now is the one of a spot.
 func (f *follower) is(s spot, r text.Reading, q quad.Quad) bool {
+	return s.number == r.Number && s.form == r.Form && f.at(s, q)
+}
+
+// at tells whether a plate is in the place of a spot.
+func (f *follower) at(s spot, q quad.Quad) bool {
 	width, _ := q.Size()
 	middle := middleOf(q)
-	return s.number == r.Number && s.form == r.Form && f.now >= s.seen && f.now-s.seen <= unseen &&
-		math.Hypot(middle.X-s.middle.X, middle.Y-s.middle.Y) <= moved*width
+	return !f.gone(s) && math.Hypot(middle.X-s.middle.X, middle.Y-s.middle.Y) <= moved*width
+}
+
+// holds tells whether PP-OCR's word about the plate in this place will hold for
+// this frame, as far as can be told before it is read.
+func (f *follower) holds(q quad.Quad) bool {
+	for _, d := range f.doubts {
+		if f.at(d.spot, q) && (d.seen == f.last || d.seen == f.before) {
+			return d.seen == f.last && d.times >= doubted
+		}
+	}
+	return slices.ContainsFunc(f.known, func(c confirmed) bool { return c.times >= likelyTimes && f.at(c.spot, q) })
 }
 
 // gone tells whether a spot's number is out of sight.

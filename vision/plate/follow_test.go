@@ -139,7 +139,11 @@ func TestADoubtIsSettledInEveryOtherFrame(t *testing.T) {
 	look := func(now time.Duration, r text.Reading, layout parting, q quad.Quad) {
 		t.Helper()
 		f.goOn(int64(now))
-		if d := f.heard(r, layout, q); d == nil {
+		d := f.heard(r, layout, q)
+		if r.Number == likeliest.Number && layout.rows() == 1 && f.holds(q) != (d != nil) {
+			t.Errorf("%v: that it holds is %v, foretold %v", now, d != nil, f.holds(q))
+		}
+		if d == nil {
 			asked++
 			f.asked(r, layout, q, answer, nil)
 		} else if len(d.mainland) != 1 || d.mainland[0].Number != answer[0].Number {

@@ -18,6 +18,7 @@ import (
 
 	"gatehouse/vision/link"
 	"gatehouse/vision/nn"
+	"gatehouse/vision/plate/quad"
 	"gatehouse/vision/plate/text"
 	"gatehouse/vision/warp"
 )
@@ -108,17 +109,18 @@ func (r *Recognizer) Recognize(picture gocv.Mat, far bool) ([]link.Plate, Times,
 	return plates, times, err
 }
 
-// fast is how soon after another a frame comes of those that share the looks
-// for plates that are far away.
-const fast = 150 * time.Millisecond
-
 // Follow is Recognize for one of a camera's frames, which come in their order;
 // at is its time in ns, above 0. A plate that both recognisers have read surely is
 // read on by the small one alone, while it says the same and the plate is seen.
 func (r *Recognizer) Follow(picture gocv.Mat, at int64) ([]link.Plate, Times, error) {
-	r.find.inTurn = at-r.read.follow.newest <= int64(fast)
-	r.read.follow.goOn(at)
-	defer func() { r.read.follow.now, r.find.inTurn = 0, false }()
+	turns, follow := &r.find.turns, &r.read.follow
+	turns.on = at > follow.newest && at-follow.newest <= int64(fast)
+	follow.goOn(at)
+	if !turns.on {
+		turns.last = turns.last[:0]
+	}
+	turns.rest = !slices.ContainsFunc(turns.last, func(q quad.Quad) bool { return !follow.holds(q) })
+	defer func() { follow.now, turns.on = 0, false }()
 	return r.Recognize(picture, false)
 }
 
