@@ -89,12 +89,13 @@ func (g *ground) look(pixels []uint8, at int64) Activity {
 }
 
 // shift is the median difference from the background, by which the light has
-// changed everywhere.
+// changed everywhere. The background may be darker than black or brighter than
+// white, after a light that was on for a moment.
 func (g *ground) shift(pixels []uint8) float32 {
 	clear(g.histogram[:])
 	n := 0
 	for i := 0; i < len(g.mean); i += 3 {
-		g.histogram[int(pixels[i])-int(g.mean[i])+255]++
+		g.histogram[min(len(g.histogram)-1, max(0, int(pixels[i])-int(g.mean[i])+255))]++
 		n++
 	}
 	sum := 0

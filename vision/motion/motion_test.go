@@ -113,6 +113,22 @@ func TestACarIsNoticedAndForgotten(t *testing.T) {
 	}
 }
 
+// Floodlights that go on and off, an infrared lamp, a lightning: whatever comes
+// after whatever, it is looked at.
+func TestLightOfAllKinds(t *testing.T) {
+	w := newWorld(nil, 50)
+	for i := range 600 {
+		w.light = []int{0, 250, 20, 230, 100}[w.random.IntN(5)]
+		w.noise = []int{1, 4, 60}[w.random.IntN(3)]
+		if a := w.frame(image.Rectangle{}); a.Brightness < 0 || a.Brightness > 255 || a.Share < 0 || a.Share > 1 {
+			t.Fatalf("frame %d: %+v", i, a)
+		}
+	}
+	w.light, w.noise = 100, 4
+	w.run(30*time.Second, image.Rectangle{})
+	quiet(t, "when it is over", w, image.Rectangle{})
+}
+
 func TestOnlyTheRegionCounts(t *testing.T) {
 	w := newWorld([]link.Fraction{{X: .5}, {X: 1}, {X: 1, Y: 1}, {X: .5, Y: 1}}, 50)
 	w.run(5*time.Second, image.Rectangle{})
