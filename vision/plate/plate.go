@@ -112,9 +112,11 @@ func (r *Recognizer) Recognize(picture gocv.Mat, far bool) ([]link.Plate, Times,
 // Follow is Recognize for one of a camera's frames, which come in their order;
 // at is its time in ns, above 0. A plate that both recognisers have read surely is
 // read on by the small one alone, while it says the same and the plate is seen.
-func (r *Recognizer) Follow(picture gocv.Mat, at int64) ([]link.Plate, Times, error) {
+// With idle nothing moves, and there are other things to do: such frames are looked
+// at in turns too, though they do not come fast.
+func (r *Recognizer) Follow(picture gocv.Mat, at int64, idle bool) ([]link.Plate, Times, error) {
 	turns, follow := &r.find.turns, &r.read.follow
-	turns.on = at > follow.newest && at-follow.newest <= int64(fast)
+	turns.on = at > follow.newest && (idle || at-follow.newest <= int64(fast))
 	follow.goOn(at)
 	if !turns.on {
 		turns.last = turns.last[:0]

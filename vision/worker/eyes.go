@@ -70,6 +70,8 @@ type wanted struct {
 	// at is the time of a frame that a camera's others come before and after, in
 	// ns; 0 for a picture that stands alone.
 	at int64
+	// idle says that nothing moves at that camera.
+	idle bool
 	// far is for stills: faces are looked for in tiles too, plates in a second look.
 	far bool
 	// live has faces with a feature examined for being prints or screens.
@@ -121,7 +123,7 @@ func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 
 func (e *eyes) readPlates(picture gocv.Mat, w wanted) ([]link.Plate, plate.Times, error) {
 	if w.at > 0 {
-		return e.plates.Follow(picture, w.at)
+		return e.plates.Follow(picture, w.at, w.idle)
 	}
 	return e.plates.Recognize(picture, w.far)
 }

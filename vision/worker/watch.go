@@ -105,7 +105,7 @@ func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error
 	out.ms = map[string]float64{"motion": ms(time.Since(begin))}
 	if look {
 		w.looked, out.looked = s.at, true
-		saw, err := w.eyes.look(s.picture, wanted{plates: w.s.Plates, at: s.at})
+		saw, err := w.eyes.look(s.picture, wanted{plates: w.s.Plates, at: s.at, idle: w.idle(s.at)})
 		if err != nil {
 			return out, err
 		}
