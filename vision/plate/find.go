@@ -90,7 +90,7 @@ func newFinder(cut *warp.Cutter) (*finder, error) {
 	var err error
 	f.refine, err = parse(refineNet, image.Pt(refineWidth, refineHeight))
 	if err == nil {
-		f.turns.close, err = newView(image.Pt(closeLong, closeShort))
+		f.turns.beside, err = newView(image.Pt(besideLong, besideShort))
 	}
 	return f, err
 }
@@ -108,7 +108,7 @@ func parse(net []byte, size image.Point) (*nn.Net, error) {
 }
 
 func (f *finder) close() {
-	for _, v := range append(f.near[:], f.far[wide], f.far[upright], f.turns.close) {
+	for _, v := range append(f.near[:], f.far[wide], f.far[upright], f.turns.beside) {
 		v.net.Close()
 		_ = v.canvas.Close()
 	}
@@ -117,16 +117,19 @@ func (f *finder) close() {
 
 // find returns what both nets take for plates, with far in both looks; the
 // candidates are the caller's.
-func (f *finder) find(picture gocv.Mat, far bool) ([]Candidate, error) {
+func (f *finder) find(picture gocv.Mat, far bool) (found []Candidate, err error) {
 	turn := wide
 	if picture.Rows() > picture.Cols() {
 		turn = upright
 	}
 	small := max(picture.Cols(), picture.Rows()) <= long
-	if f.turns.on && !small {
-		return f.next(picture, [2]*view{f.near[turn], f.far[turn]})
+	if f.turns.follows {
+		defer func() { f.turns.keep(found) }()
 	}
-	found, err := f.seen(f.near[turn], picture, nil)
+	if f.turns.fast && !small {
+		return f.next(picture, f.near[turn], f.far[turn])
+	}
+	found, err = f.seen(f.near[turn], picture, nil)
 	if err != nil || len(found) > 0 && !far || small {
 		return found, err
 	}
@@ -135,11 +138,11 @@ func (f *finder) find(picture gocv.Mat, far bool) ([]Candidate, error) {
 
 // seen adds what both nets take for plates in one view to what is known.
 func (f *finder) seen(v *view, picture gocv.Mat, found []Candidate) ([]Candidate, error) {
-	return f.within(v, picture, image.Rect(0, 0, picture.Cols(), picture.Rows()), found)
+	return f.seenIn(v, picture, image.Rect(0, 0, picture.Cols(), picture.Rows()), found)
 }
 
-// within is seen for a part of the picture.
-func (f *finder) within(v *view, picture gocv.Mat, area image.Rectangle, found []Candidate) ([]Candidate, error) {
+// seenIn is seen for a part of the picture.
+func (f *finder) seenIn(v *view, picture gocv.Mat, area image.Rectangle, found []Candidate) ([]Candidate, error) {
 	part := picture.Region(area)
 	proposed, err := f.propose(v, part)
 	_ = part.Close()

@@ -42,7 +42,7 @@ type confirmed struct {
 type doubt struct {
 	spot
 	layout             parting
-	times              int // that it was asked, the small one reading the same each time
+	times              int // that it was asked in a row, both reading the same each time
 	mainland, overseas []text.Reading
 }
 
@@ -63,10 +63,13 @@ const (
 	doubted = 2
 )
 
-// goOn begins a frame. One of an earlier time is another film's.
+// forget is for another film or camera.
+func (f *follower) forget() { *f = follower{known: f.known[:0], doubts: f.doubts[:0]} }
+
+// goOn begins a frame. One that is not later is another film's.
 func (f *follower) goOn(at int64) {
-	if at < f.newest {
-		f.known, f.doubts = f.known[:0], f.doubts[:0]
+	if at <= f.newest {
+		f.forget()
 	}
 	f.now, f.last, f.before, f.newest = at, f.newest, f.last, at
 }
@@ -86,7 +89,7 @@ func (f *follower) at(s spot, q quad.Quad) bool {
 // holds tells whether PP-OCR's word about the plate in this place will hold for
 // this frame, as far as can be told before it is read.
 func (f *follower) holds(q quad.Quad) bool {
-	for _, d := range f.doubts {
+	for _, d := range slices.Backward(f.doubts) {
 		if f.at(d.spot, q) && (d.seen == f.last || d.seen == f.before) {
 			return d.seen == f.last && d.times >= doubted
 		}
@@ -125,7 +128,7 @@ func (f *follower) asked(r text.Reading, layout parting, q quad.Quad, mainland, 
 	d := doubt{spot: f.here(r, q), layout: layout, times: 1, mainland: mainland, overseas: overseas}
 	f.doubts = slices.DeleteFunc(f.doubts, func(old doubt) bool {
 		same := old.layout == layout && f.is(old.spot, r, q)
-		if same {
+		if same && likeliest(mainland, overseas).Number == likeliest(old.mainland, old.overseas).Number {
 			d.times = old.times + 1
 		}
 		return same || f.gone(old.spot)
@@ -151,15 +154,19 @@ func (f *follower) find(r text.Reading, q quad.Quad) int {
 	return slices.IndexFunc(f.known, func(c confirmed) bool { return f.is(c.spot, r, q) })
 }
 
-// saw takes a number that was read in this frame, PP-OCR's word being recalled
-// or new.
+// saw takes a number that was read in this frame. Only a new word of PP-OCR's
+// confirms it.
 func (f *follower) saw(e evidence, score float64, q quad.Quad) {
 	if f.now == 0 {
 		return
 	}
 	f.known = slices.DeleteFunc(f.known, func(c confirmed) bool { return f.gone(c.spot) })
 	c := confirmed{asked: f.now, share: e.shares[ppocr], top: e.tops[ppocr]}
-	if at := f.find(e.reading, q); at >= 0 {
+	at := f.find(e.reading, q)
+	switch {
+	case at < 0 && e.recalled:
+		return
+	case at >= 0:
 		if e.recalled {
 			c = f.known[at]
 		} else {
@@ -172,9 +179,9 @@ func (f *follower) saw(e evidence, score float64, q quad.Quad) {
 	}
 	if !e.recalled {
 		c.times++
-	}
-	if score >= settled {
-		c.times = likelyTimes
+		if score >= settled {
+			c.times = likelyTimes
+		}
 	}
 	c.spot = f.here(e.reading, q)
 	f.known = append(f.known, c)

@@ -183,6 +183,33 @@ func TestADoubtIsSettledInEveryOtherFrame(t *testing.T) {
 	if f.asked(likeliest, parting{}, at(10), answer, nil); f.heard(likeliest, parting{}, at(10)) != nil {
 		t.Error("it holds for a picture that stands alone")
 	}
+	f.forget()
+	for i := range 6 { // it contradicts itself
+		answer = []text.Reading{{Number: []string{"粤B58D23", "粤B58D28"}[i%2], Form: text.Standard, Log: -.1}}
+		look(10*time.Second+time.Duration(i)*frame, likeliest, parting{}, at(10))
+	}
+	expect("PP-OCR is in doubt itself", 6)
+}
+
+// What PP-OCR has read in the last frame does not confirm what is read in this one.
+func TestOnlyANewWordConfirms(t *testing.T) {
+	var f follower
+	read := evidence{reading: text.Reading{Number: "川A12345", Form: text.Standard}, shares: [engines]float64{.98, .98}, read: [engines]bool{true, true}}
+	f.goOn(int64(time.Second))
+	read.recalled = true
+	if f.saw(read, .995, at(10)); len(f.known) != 0 {
+		t.Errorf("an old word makes it known: %+v", f.known)
+	}
+	read.recalled = false
+	f.saw(read, .96, at(10))
+	read.recalled = true
+	if f.saw(read, .995, at(10)); len(f.known) != 1 || f.known[0].times != 1 {
+		t.Errorf("an old word confirms it: %+v", f.known)
+	}
+	read.recalled = false
+	if f.saw(read, .96, at(10)); len(f.known) != 1 || f.known[0].times != 2 {
+		t.Errorf("a new one does not: %+v", f.known)
+	}
 }
 
 // A number whose O could be a 0 is told with little confidence, but read as

@@ -111,19 +111,29 @@ func (r *Recognizer) Recognize(picture gocv.Mat, far bool) ([]link.Plate, Times,
 
 // Follow is Recognize for one of a camera's frames, which come in their order;
 // at is its time in ns, above 0. A plate that both recognisers have read surely is
-// read on by the small one alone, while it says the same and the plate is seen.
+// read on by the small one alone, while it says the same and the plate is seen; one
+// that stays in doubt is read by both in every other frame.
 // With idle nothing moves, and there are other things to do: such frames are looked
 // at in turns too, though they do not come fast.
 func (r *Recognizer) Follow(picture gocv.Mat, at int64, idle bool) ([]link.Plate, Times, error) {
-	turns, follow := &r.find.turns, &r.read.follow
-	turns.on = at > follow.newest && (idle || at-follow.newest <= int64(fast))
-	follow.goOn(at)
-	if !turns.on {
-		turns.last = turns.last[:0]
+	after := time.Duration(0)
+	if r.read.follow.newest > 0 {
+		after = time.Duration(at - r.read.follow.newest)
 	}
-	turns.rest = !slices.ContainsFunc(turns.last, func(q quad.Quad) bool { return !follow.holds(q) })
-	defer func() { follow.now, turns.on = 0, false }()
+	r.read.follow.goOn(at)
+	r.find.turns.begin(after, idle, func(q quad.Quad) bool { return !r.read.both() || r.read.follow.holds(q) })
+	defer func() {
+		r.read.follow.now = 0
+		r.find.turns.end()
+	}()
 	return r.Recognize(picture, false)
+}
+
+// Forget is for another film or camera: what the frames so far have shown is no
+// longer true.
+func (r *Recognizer) Forget() {
+	r.read.follow.forget()
+	r.find.turns.forget()
 }
 
 // Judged is a plate with what its confidence was calculated from.
@@ -147,6 +157,7 @@ func (r *Recognizer) Judge(picture gocv.Mat, far bool, least float64) ([]Judged,
 	var candidates []Candidate
 	var err error
 	if alone {
+		r.find.turns.end() // it is padded, and small
 		candidates, err = r.within(picture, size)
 	} else {
 		candidates, err = r.find.find(picture, far)

@@ -77,6 +77,9 @@ func (r *reader) first() int {
 	return ppocr
 }
 
+// both reports whether PP-OCR confirms what the small recogniser reads.
+func (r *reader) both() bool { return r.engines[small] != nil && r.engines[ppocr] != nil }
+
 // read returns the most probable number; ok is false where nothing was read.
 func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, ok bool, err error) {
 	w := weighing{ground: g, foreign: g.foreign(), home: r.home()}
@@ -102,7 +105,7 @@ func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, o
 		}
 	}
 	recalled := r.recall(c, w)
-	if r.first() == small && r.engines[ppocr] != nil && !recalled {
+	if r.both() && !recalled {
 		if recalled, err = r.confirm(picture, c, w); err != nil {
 			return best, false, err
 		}
@@ -114,7 +117,7 @@ func (r *reader) read(picture gocv.Mat, c Candidate, g ground) (best evidence, o
 
 // recall counts what PP-OCR has said in an earlier frame of the number that the
 // small recogniser reads in the same place, hardly thinking of another: where it
-// is in doubt PP-OCR is asked anew.
+// is in doubt PP-OCR is asked anew, in this frame or the next (confirm).
 func (r *reader) recall(c Candidate, w weighing) bool {
 	t := r.best(w)
 	at, _ := t.best(w)
@@ -220,22 +223,22 @@ const lost = 0.3
 // all layouts. recalled says that what it has read in the last frame was enough.
 func (r *reader) confirm(picture gocv.Mat, c Candidate, w weighing) (recalled bool, err error) {
 	t := r.best(w)
-	at, _ := t.best(w)
-	var likeliest text.Reading
-	if at >= 0 {
-		likeliest = t.found[at].reading
-		if d := r.follow.heard(likeliest, t.at, c.Quad); d != nil {
-			t.add(ppocr, d.mainland, d.overseas)
-			return true, nil
-		}
+	before := text.Reading{} // what the small one takes for the likeliest
+	if at, _ := t.best(w); at >= 0 {
+		before = t.found[at].reading
 	}
-	mainland, overseas, err := r.count(picture, c, t, ppocr, margins[0])
-	if err != nil {
+	var mainland, overseas []text.Reading
+	if d := r.follow.heard(before, t.at, c.Quad); d != nil {
+		recalled = true
+		t.add(ppocr, d.mainland, d.overseas)
+	} else if mainland, overseas, err = r.count(picture, c, t, ppocr, margins[0]); err != nil {
 		return false, err
 	}
 	if at, _ := t.best(w); at >= 0 && t.mean(&t.found[at]) >= lost {
-		r.follow.asked(likeliest, t.at, c.Quad, mainland, overseas)
-		return false, nil
+		if !recalled && before.Number != "" {
+			r.follow.asked(before, t.at, c.Quad, mainland, overseas)
+		}
+		return recalled, nil
 	}
 	for i := range r.tallies[:r.used] {
 		if o := &r.tallies[i]; o != t {
@@ -244,7 +247,7 @@ func (r *reader) confirm(picture gocv.Mat, c Candidate, w weighing) (recalled bo
 			}
 		}
 	}
-	return false, nil
+	return recalled, nil
 }
 
 // atMargins reads at all margins from one on, or until two cuts agree surely.

@@ -28,25 +28,31 @@ func (t *tally) reset(at parting) {
 // add counts one cut's readings, the likeliest first.
 func (t *tally) add(engine int, mainland, overseas []text.Reading) {
 	t.cuts[engine]++
-	top := -1
-	var most float64
 	for _, all := range [2][]text.Reading{mainland, overseas} {
 		for _, r := range all {
-			i := t.find(r)
-			h := &t.found[i]
-			p := math.Exp(r.Log)
-			h.sums[engine] += p
+			h := &t.found[t.find(r)]
+			h.sums[engine] += math.Exp(r.Log)
 			if r.Log > h.reading.Log {
 				h.reading = r
 			}
-			if w := p * math.Exp(r.Prior); w > most {
-				top, most = i, w
+		}
+	}
+	if top := likeliest(mainland, overseas); top.Number != "" {
+		t.found[t.find(top)].tops[engine]++
+	}
+}
+
+// likeliest is a cut's likeliest number, before anything else is known of it.
+func likeliest(mainland, overseas []text.Reading) (best text.Reading) {
+	most := 0.
+	for _, all := range [2][]text.Reading{mainland, overseas} {
+		for _, r := range all {
+			if w := math.Exp(r.Log + r.Prior); w > most {
+				best, most = r, w
 			}
 		}
 	}
-	if top >= 0 {
-		t.found[top].tops[engine]++
-	}
+	return best
 }
 
 func (t *tally) find(r text.Reading) int {

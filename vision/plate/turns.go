@@ -1,8 +1,10 @@
 package plate
 
 import (
+	"cmp"
 	"image"
 	"math"
+	"slices"
 	"time"
 
 	"gocv.io/x/gocv"
@@ -13,70 +15,97 @@ import (
 // turns are how the frames of a camera are looked at where they come fast, so that
 // none takes the time of all looks: a whole frame has the near look or the far
 // one, in turns, and a plate that the last frame showed is looked for around its
-// place there, at a tenth of the cost. While all are found so, only every third
-// frame is looked at whole, and not in one in which PP-OCR is going to read.
+// place there, at a quarter of the cost. While all are found so, only every third
+// frame is looked at whole, and not one in which PP-OCR is going to read.
 type turns struct {
-	on    bool // the next picture is such a frame
-	rest  bool // PP-OCR will hardly be asked about the plates of the last one
-	far   bool // the far look has its turn
-	close *view
-	last  []quad.Quad // plates of the last frame
-	since int         // frames since one was looked at whole
+	follows bool // the next picture is a camera's next frame
+	fast    bool // and has one look at most beside those around plates
+	idle    bool // nothing moves there: the frame is looked at whole
+	rest    bool // PP-OCR will hardly be asked about the plates of the last one
+	far     bool // the far look has its turn
+	beside  *view
+	last    []quad.Quad // plates of the last frame, the largest first
+	since   int         // frames since one was looked at whole
 }
 
 const (
 	// fast is how soon after another a frame comes at the most.
 	fast = 150 * time.Millisecond
-	// closeLong and closeShort are the close look's input (multiples of 32, as the net
-	// wants them), and around how many times
-	// a plate's width it looks: plates are 64 pixels wide in it.
-	closeLong, closeShort = 256, 160
-	around                = 4
-	// mostClose is how many plates are looked at so.
-	mostClose = 3
+	// besideLong and besideShort are the input of the look around a plate (multiples
+	// of 32, as the net wants them), and vicinity is how many times a plate's width
+	// it takes in: there plates are 64 pixels wide.
+	besideLong, besideShort = 256, 160
+	vicinity                = 4
+	// mostBesides is how many plates are looked at so.
+	mostBesides = 3
 	// leastSince and mostSince are how many frames need not be looked at whole, with
 	// PP-OCR at rest and in any case.
 	leastSince = 2
 	mostSince  = 5
 )
 
-// next is find for the camera's next frame; looks are the near and the far one.
-func (f *finder) next(picture gocv.Mat, looks [2]*view) (found []Candidate, err error) {
+// begin says that the next picture is a camera's next frame, so long after the
+// last one; end, that it has been looked at.
+func (t *turns) begin(after time.Duration, idle bool, holds func(q quad.Quad) bool) {
+	t.follows, t.idle, t.fast = true, idle, after > 0 && (idle || after <= fast)
+	if after <= 0 {
+		t.forget()
+	}
+	t.rest = !slices.ContainsFunc(t.last, func(q quad.Quad) bool { return !holds(q) })
+}
+
+func (t *turns) end() { t.follows, t.fast = false, false }
+
+// forget is for another film or camera.
+func (t *turns) forget() { t.far, t.since, t.last = false, 0, t.last[:0] }
+
+// keep remembers what a frame showed.
+func (t *turns) keep(found []Candidate) {
+	t.last = t.last[:0]
+	for _, c := range found {
+		t.last = append(t.last, c.Quad)
+	}
+	slices.SortStableFunc(t.last, func(a, b quad.Quad) int { return cmp.Compare(b.Area(), a.Area()) })
+}
+
+// due reports whether the frame must be looked at whole.
+func (t *turns) due() bool {
+	return t.idle || len(t.last) == 0 || len(t.last) > mostBesides || t.since >= mostSince || t.since >= leastSince && t.rest
+}
+
+// next is find for a camera's next frame; looks are the near and the far one.
+func (f *finder) next(picture gocv.Mat, near, far *view) (found []Candidate, err error) {
 	t := &f.turns
 	whole := func() (err error) {
-		v := looks[0]
+		v := near
 		if t.far {
-			v = looks[1]
+			v = far
 		}
 		t.far, t.since = !t.far, 0
 		found, err = f.seen(v, picture, found)
 		return err
 	}
-	due := len(t.last) == 0 || len(t.last) > mostClose || t.since >= mostSince || t.since >= leastSince && t.rest
+	due := t.due()
 	if t.since++; due {
 		if err := whole(); err != nil {
 			return nil, err
 		}
 	}
-	lost := false
-	for _, q := range t.last[:min(len(t.last), mostClose)] {
+	missed := false
+	for _, q := range t.last[:min(len(t.last), mostBesides)] {
 		if known(found, q) {
 			continue
 		}
 		before := len(found)
-		if found, err = f.within(t.close, picture, neighbourhood(q, image.Pt(picture.Cols(), picture.Rows())), found); err != nil {
+		if found, err = f.seenIn(t.beside, picture, neighbourhood(q, image.Pt(picture.Cols(), picture.Rows())), found); err != nil {
 			return nil, err
 		}
-		lost = lost || len(found) == before
+		missed = missed || len(found) == before
 	}
-	if lost && !due {
+	if missed && !due {
 		if err := whole(); err != nil {
 			return nil, err
 		}
-	}
-	t.last = t.last[:0]
-	for _, c := range found {
-		t.last = append(t.last, c.Quad)
 	}
 	return found, nil
 }
@@ -85,8 +114,8 @@ func (f *finder) next(picture gocv.Mat, looks [2]*view) (found []Candidate, err 
 // that was there a moment ago.
 func neighbourhood(q quad.Quad, size image.Point) image.Rectangle {
 	width, height := q.Size()
-	w := int(math.Ceil(around * max(width, height*closeLong/closeShort/2)))
-	h := w * closeShort / closeLong
+	w := int(math.Ceil(vicinity * max(width, height)))
+	h := w * besideShort / besideLong
 	w, h = min(w, size.X), min(h, size.Y)
 	middle := middleOf(q)
 	x := min(max(0, int(middle.X)-w/2), size.X-w)

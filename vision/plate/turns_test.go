@@ -5,6 +5,7 @@ import (
 	"image/color"
 	"slices"
 	"testing"
+	"time"
 
 	"gocv.io/x/gocv"
 
@@ -16,7 +17,7 @@ import (
 // as long as PP-OCR reads, unless that goes on.
 func TestFramesTakeTurns(t *testing.T) {
 	f := openFinder(t)
-	f.turns.on = true
+	f.turns.follows, f.turns.fast = true, true
 	empty := gocv.NewMatWithSizeFromScalar(gocv.NewScalar(90, 90, 90, 0), 720, 1280, gocv.MatTypeCV8UC3)
 	defer empty.Close() //nolint:errcheck // a Mat's Close always returns nil
 	small, _ := sign("ABC1234")
@@ -53,7 +54,7 @@ func TestFramesTakeTurns(t *testing.T) {
 		{empty, true, 0, []string{near}},
 		{empty, true, 0, []string{far}},
 	} {
-		views := map[string]*view{near: f.near[wide], far: f.far[wide], closely: f.turns.close}
+		views := map[string]*view{near: f.near[wide], far: f.far[wide], closely: f.turns.beside}
 		for _, v := range views {
 			v.used = image.Point{}
 		}
@@ -70,6 +71,73 @@ func TestFramesTakeTurns(t *testing.T) {
 		}
 		if !slices.Equal(looks, c.looks) {
 			t.Errorf("frame %d: it was looked at %v, not %v", i, looks, c.looks)
+		}
+	}
+}
+
+// The frames of a camera share their looks where they come fast or nothing moves,
+// and nothing is left of another film or camera, or of a single picture.
+func TestFollow(t *testing.T) {
+	r, err := OpenWith("", Options{Readers: ReadSmall})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	small, _ := sign("ABC1234")
+	defer small.Close() //nolint:errcheck // a Mat's Close always returns nil
+	picture := gocv.NewMat()
+	defer picture.Close() //nolint:errcheck // as above
+	gocv.CopyMakeBorder(small, &picture, 240, 240, 480, 480, gocv.BorderConstant, color.RGBA{R: 90, G: 90, B: 90})
+	tall := gocv.NewMat()
+	defer tall.Close() //nolint:errcheck // as above
+	gocv.CopyMakeBorder(small, &tall, 700, 300, 200, 200, gocv.BorderConstant, color.RGBA{R: 90, G: 90, B: 90})
+	const frame = time.Second / 15
+	now := time.Hour
+	for i, c := range []struct {
+		later   time.Duration
+		idle    bool
+		picture gocv.Mat
+		forget  bool
+		whole   bool // a whole look, not only one beside the plate
+	}{
+		{0, false, picture, false, true},
+		{frame, false, picture, false, false},
+		{frame, false, picture, false, false},
+		{frame, false, picture, false, true}, // the third
+		{frame, false, picture, false, false},
+		{200 * time.Millisecond, false, picture, false, true}, // slowly
+		{frame, false, picture, false, false},
+		{5 * time.Second, true, picture, false, true}, // idle
+		{frame, true, picture, false, true},
+		{frame, false, picture, false, false},
+		{0, false, picture, false, true}, // not later: another film
+		{frame, false, picture, false, false},
+		{-time.Minute, false, picture, false, true}, // earlier: another one
+		{frame, false, picture, false, false},
+		{frame, false, picture, true, true},
+		{frame, false, picture, false, false},
+		{frame, false, tall, false, true}, // nothing is where it was
+		{frame, false, tall, false, false},
+	} {
+		if c.forget {
+			r.Forget()
+		}
+		views := []*view{r.find.near[wide], r.find.near[upright], r.find.far[wide], r.find.far[upright]}
+		for _, v := range views {
+			v.used = image.Point{}
+		}
+		now += c.later
+		plates, _, err := r.Follow(c.picture, int64(now), c.idle)
+		if err != nil || len(plates) != 1 {
+			t.Errorf("frame %d: %+v, %v", i, plates, err)
+		}
+		if whole := slices.ContainsFunc(views, func(v *view) bool { return v.used != image.Point{} }); whole != c.whole {
+			t.Errorf("frame %d: it was looked at whole: %v", i, whole)
+		}
+		if i%4 == 0 { // a picture that stands alone, between frames
+			if plates, _, err := r.Recognize(tall, true); err != nil || len(plates) != 1 {
+				t.Errorf("after frame %d: %+v, %v", i, plates, err)
+			}
 		}
 	}
 }

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"gocv.io/x/gocv"
+
 	"gatehouse/sync/errcode"
 	"gatehouse/vision/link"
 	"gatehouse/vision/track"
@@ -40,25 +42,35 @@ func TestPlatesAndFacesTakeTurns(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer e.close()
-	picture, err := load(filepath.Join(rendered(t), "scene_01.jpg"))
+	clear, err := load(filepath.Join(rendered(t), "scene_01.jpg"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer picture.Close() //nolint:errcheck // a Mat's Close always returns nil
+	defer clear.Close() //nolint:errcheck // a Mat's Close always returns nil
+	distant := scenes[2]
+	distant.size = .6
+	doubtful, err := distant.draw(200)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer doubtful.Close() //nolint:errcheck // as above
+	const fast, slow = time.Second / 15, 600 * time.Millisecond
 	for name, c := range map[string]struct {
-		apart time.Duration // of the frames; 0: each stands alone, and PP-OCR reads in each
-		want  []bool
+		picture     gocv.Mat
+		apart       time.Duration // of the frames
+		both, faces []bool        // PP-OCR reads, faces are looked for
 	}{
-		"a plate that is soon sure":   {time.Second / 15, []bool{false, false, true, false, true, false}},
-		"one that is doubtful always": {0, []bool{false, false, false, false, false, true, false, false}},
+		"a plate that is soon sure": {clear, fast, []bool{true, false, false, false}, []bool{false, true, false, true}},
+		"one that stays in doubt":   {doubtful, fast, []bool{true, true, false, true, false, true}, []bool{false, false, true, false, true, false}},
+		"frames that come slowly":   {doubtful, slow, []bool{true, true, true, true}, []bool{false, true, false, true}},
 	} {
 		w := newWatch(link.Settings{Plates: true, Faces: true}, e)
 		var shots pool
-		var faces []bool
-		for i := range c.want {
+		var both, faces []bool
+		for i := range c.faces {
 			s := shots.take()
-			picture.CopyTo(&s.picture)
-			s.at = int64(i) * int64(c.apart)
+			c.picture.CopyTo(&s.picture)
+			s.at = int64(time.Hour) + int64(i)*int64(c.apart)
 			out, err := w.frame(s, func(notes []track.Note, _ map[string]float64) error {
 				for _, n := range notes {
 					drop(n)
@@ -70,10 +82,10 @@ func TestPlatesAndFacesTakeTurns(t *testing.T) {
 				t.Fatal(err)
 			}
 			_, looked := out.ms["face_find"]
-			faces = append(faces, looked)
+			both, faces = append(both, out.confirmed), append(faces, looked)
 		}
-		if !slices.Equal(faces, c.want) {
-			t.Errorf("%s: faces were looked for: %v", name, faces)
+		if !slices.Equal(faces, c.faces) || !slices.Equal(both, c.both) {
+			t.Errorf("%s: PP-OCR has read %v, faces were looked for %v", name, both, faces)
 		}
 		w.close()
 		shots.close()

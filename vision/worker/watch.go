@@ -28,14 +28,16 @@ type watch struct {
 	moved    int64 // when something moved last, ns
 	looked   int64 // when the nets looked last, ns
 	activity motion.Activity
-	waited   int // frames in a row, up to the last one, that faces were left out of
+	waits    int64 // since when faces have been left out of frames, ns; 0: they were looked for in the last one
 }
 
 // outcome is what one frame leads to, beside what was told.
 type outcome struct {
 	people []link.Face // that became sure, with features
 	looked bool        // the nets were asked
-	ms     map[string]float64
+	// confirmed says that PP-OCR was asked about a plate.
+	confirmed bool
+	ms        map[string]float64
 }
 
 // How long the nets look on after the last movement, with a vehicle that is
@@ -46,11 +48,13 @@ const (
 	roundEvery = 5 * time.Second
 )
 
-// mostWaited is how many frames faces are left out of at most, one after the
-// other, while PP-OCR reads.
-const mostWaited = 5
+// mostWait is how long faces are left out of frames while PP-OCR reads in each.
+const mostWait = 300 * time.Millisecond
 
 func newWatch(s link.Settings, e *eyes) *watch {
+	if e != nil {
+		e.plates.Forget()
+	}
 	same := time.Duration(s.SamePlateMS) * time.Millisecond
 	const lost = 1500 * time.Millisecond
 	w := &watch{s: s, eyes: e, sharp: newSharpness(),
@@ -94,8 +98,8 @@ func drop(n track.Note) {
 
 // frame takes the next frame of the camera. What is to be told of vehicles is
 // told before faces are looked for; who is told drops the notes' shots. While
-// plates are being read, faces have every other frame, or the sixth where PP-OCR
-// reads in each, so that no frame takes the time of both.
+// plates are being read, faces have every other frame, or wait a little where
+// PP-OCR reads in each, so that no frame takes the time of both.
 func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error) (outcome, error) {
 	var out outcome
 	begin := time.Now()
@@ -110,8 +114,8 @@ func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error
 			return out, err
 		}
 		maps.Copy(out.ms, saw.MS)
-		view.Plates = saw.Plates
-		wait = w.waited < 1 && len(saw.Plates) > 0 || w.waited < mostWaited && saw.confirmed
+		view.Plates, out.confirmed = saw.Plates, saw.confirmed
+		wait = w.waits == 0 && len(saw.Plates) > 0 || saw.confirmed && (w.waits == 0 || s.at-w.waits < int64(mostWait))
 		for _, p := range saw.Plates {
 			view.Quality = append(view.Quality, w.sharp.of(s.picture, p.Box))
 		}
@@ -124,10 +128,12 @@ func (w *watch) frame(s *shot, tell func([]track.Note, map[string]float64) error
 		return out, nil
 	}
 	if wait {
-		w.waited++
+		if w.waits == 0 {
+			w.waits = s.at
+		}
 		return out, nil
 	}
-	w.waited = 0
+	w.waits = 0
 	saw, err := w.eyes.look(s.picture, wanted{faces: true})
 	if err != nil {
 		return out, err

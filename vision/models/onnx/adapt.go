@@ -58,6 +58,7 @@ type adapter struct {
 	m         *Model
 	constants map[string]*Tensor
 	shapes    map[string][]int64 // of the values whose shape is known
+	own       map[*Node]bool     // convolutions whose constants nobody else uses (scales)
 	serial    int
 }
 

@@ -125,7 +125,9 @@ func TestAdaptSplits(t *testing.T) {
 	if whole := total(filter(40, 1)); total(m) != whole {
 		t.Errorf("the parts' weights add up to %v, not %v", total(m), whole)
 	}
-	for name, m := range map[string]*Model{"narrow": filter(19, 1), "every other column": filter(40, 2)} {
+	flat := filter(40, 1)
+	flat.Graph.Inputs[0].Dims[2] = 2
+	for name, m := range map[string]*Model{"narrow": filter(19, 1), "flat": flat, "every other column": filter(40, 2)} {
 		if err := Adapt(m, m.Graph.Inputs[0].Dims); err != nil || len(m.Graph.Nodes) != 1 {
 			t.Errorf("%s: %d nodes, %v", name, len(m.Graph.Nodes), err)
 		}
@@ -179,8 +181,19 @@ func TestAdaptScales(t *testing.T) {
 			t.Errorf("%s is %v, not %v", c.Name, c.Floats, want)
 		}
 	}
+	// Two convolutions with the same weights, one of which takes a constant up.
+	m = adapted(conv("x", "w", "b", "once", 0), with("Mul", "once", "two", "twice"), conv("twice", "w", "b", "y", 1))
+	if len(m.Graph.Nodes) != 2 || m.Graph.Nodes[1].Inputs[1] != "w" || m.Graph.Nodes[0].Inputs[1] == "w" {
+		t.Errorf("the second one's weights are %v, the first one's %v", m.Graph.Nodes[1].Inputs, m.Graph.Nodes[0].Inputs)
+	}
+	// A value that is the output stays, even if a convolution takes it too.
+	m = adapted(with("Add", "x", "two", "y"), conv("y", "w", "b", "z", 0))
+	if len(m.Graph.Nodes) != 1 || m.Graph.Nodes[0].Op != "Add" {
+		t.Errorf("of the output are left %d nodes", len(m.Graph.Nodes))
+	}
 	for name, m := range map[string]*Model{
 		"before one with edges":   adapted(with("Add", "x", "two", "in"), conv("in", "w", "b", "y", 1)),
+		"used before, too":        adapted(with("Add", "x", "two", "in"), conv("in", "w", "b", "out", 0), with("Add", "out", "in", "y")),
 		"used twice":              adapted(conv("x", "w", "b", "out", 0), with("Mul", "out", "out", "y")),
 		"used with and without":   adapted(conv("x", "w", "b", "out", 0), with("Mul", "out", "two", "twice"), with("Add", "twice", "out", "y")),
 		"a constant a channel":    adapted(conv("x", "w", "b", "out", 0), with("Mul", "out", "each", "y")),
@@ -224,6 +237,11 @@ func TestJoin(t *testing.T) {
 func FuzzParse(f *testing.F) {
 	f.Add(example().Bytes())
 	f.Add(filter(40, 1).Bytes())
+	scaled := filter(40, 1)
+	scaled.Graph.Nodes[0].Outputs[0] = "z"
+	scaled.Graph.Nodes = append(scaled.Graph.Nodes, &Node{Op: "Mul", Inputs: []string{"z", "k"}, Outputs: []string{"y"}})
+	scaled.Graph.Initializers = append(scaled.Graph.Initializers, &Tensor{Name: "k", Type: Float32, Floats: []float32{2}})
+	f.Add(scaled.Bytes())
 	f.Add([]byte{0x3a, 0x05, 0x0a, 0x03, 0x22, 0x01, 'R'})
 	f.Fuzz(func(t *testing.T, b []byte) {
 		m, err := Parse(b)

@@ -8,12 +8,14 @@ import "slices"
 // OpenCV 4.6 goes through the values once more for each.
 func (a *adapter) scales() {
 	makers, users := a.graph()
+	out := a.m.Graph.Outputs[0].Name
+	a.own = map[*Node]bool{}
 	gone := map[*Node]bool{}
 	for _, n := range a.m.Graph.Nodes {
 		if n.Op == "Conv" {
 			for {
 				before := makers[n.Inputs[0]]
-				if before == nil || len(users[n.Inputs[0]]) != 1 || !a.takesIn(n, before) {
+				if before == nil || n.Inputs[0] == out || len(users[n.Inputs[0]]) != 1 || !a.takesIn(n, before) {
 					break
 				}
 				gone[before] = true
@@ -21,7 +23,7 @@ func (a *adapter) scales() {
 			continue
 		}
 		x, _, ok := a.scalar(n)
-		if conv := makers[x]; ok && conv != nil && len(users[x]) == 1 && x != a.m.Graph.Outputs[0].Name && a.takesUp(conv, n) {
+		if conv := makers[x]; ok && conv != nil && len(users[x]) == 1 && x != out && a.takesUp(conv, n) {
 			makers[n.Outputs[0]] = conv
 			gone[n] = true
 		}
@@ -48,8 +50,8 @@ func (a *adapter) scalar(n *Node) (x string, k float32, ok bool) {
 	return "", 0, false
 }
 
-// weights are copies of a convolution's constants that it may be given instead
-// (a.weigh); there are none without a bias.
+// weights are a convolution's constants, which are its own from then on; there
+// are none without a bias.
 func (a *adapter) weights(conv *Node) (w, bias *Tensor) {
 	if conv.Op != "Conv" || len(conv.Inputs) != 3 || len(conv.Outputs) != 1 {
 		return nil, nil
@@ -58,12 +60,13 @@ func (a *adapter) weights(conv *Node) (w, bias *Tensor) {
 	if w == nil || bias == nil || len(bias.Floats) == 0 || len(w.Floats)%len(bias.Floats) != 0 {
 		return nil, nil
 	}
-	return &Tensor{Dims: w.Dims, Type: w.Type, Floats: slices.Clone(w.Floats)},
-		&Tensor{Dims: bias.Dims, Type: bias.Type, Floats: slices.Clone(bias.Floats)}
-}
-
-func (a *adapter) weigh(conv *Node, w, bias *Tensor) {
-	conv.Inputs = []string{conv.Inputs[0], a.constant(w), a.constant(bias)}
+	if !a.own[conv] {
+		w = &Tensor{Dims: w.Dims, Type: w.Type, Floats: slices.Clone(w.Floats)}
+		bias = &Tensor{Dims: bias.Dims, Type: bias.Type, Floats: slices.Clone(bias.Floats)}
+		conv.Inputs = []string{conv.Inputs[0], a.constant(w), a.constant(bias)}
+		a.own[conv] = true
+	}
+	return w, bias
 }
 
 func multiply(all []float32, k float32) {
@@ -90,7 +93,6 @@ func (a *adapter) takesUp(conv, n *Node) bool {
 		multiply(w.Floats, k)
 		multiply(bias.Floats, k)
 	}
-	a.weigh(conv, w, bias)
 	conv.Outputs = n.Outputs
 	return true
 }
@@ -98,9 +100,12 @@ func (a *adapter) takesUp(conv, n *Node) bool {
 // takesIn makes a node before a convolution of 1×1 part of it.
 func (a *adapter) takesIn(conv, n *Node) bool {
 	x, k, ok := a.scalar(n)
-	w, bias := a.weights(conv)
-	if !ok || w == nil || !slices.Equal(conv.IntList("kernel_shape"), []int64{1, 1}) ||
+	if !ok || !slices.Equal(conv.IntList("kernel_shape"), []int64{1, 1}) ||
 		slices.ContainsFunc(conv.IntList("pads"), func(p int64) bool { return p != 0 }) {
+		return false
+	}
+	w, bias := a.weights(conv)
+	if w == nil {
 		return false
 	}
 	switch n.Op {
@@ -118,7 +123,6 @@ func (a *adapter) takesIn(conv, n *Node) bool {
 	case "Mul":
 		multiply(w.Floats, k)
 	}
-	a.weigh(conv, w, bias)
 	conv.Inputs[0] = x
 	return true
 }

@@ -4,7 +4,9 @@ import "slices"
 
 // leastWide is the least width of what is split: OpenCV 4.6 has its fast
 // depthwise convolution for 16 values a row and what the weights reach beyond.
-const leastWide = 20
+// leastHigh is its least height: there it reads beyond its input where both the
+// first and the last row of the weights have nothing.
+const leastWide, leastHigh = 20, 3
 
 // depthwise splits convolutions of 5×5 whose channels do not mix. OpenCV 4.6 has
 // a fast one of 3×3 only, and on one thread takes three times as long for 5×5 as
@@ -32,7 +34,7 @@ func (a *adapter) splittable(n *Node) (w, bias *Tensor) {
 	w, bias = a.constants[n.Inputs[1]], a.constants[n.Inputs[2]]
 	x, strides := a.shapes[n.Inputs[0]], n.IntList("strides")
 	if w == nil || bias == nil || len(w.Floats) != 25*len(bias.Floats) || !slices.Equal(w.Dims, []int64{int64(len(bias.Floats)), 1, 5, 5}) ||
-		n.Int("group", 1) != w.Dims[0] || len(x) != 4 || x[1] != w.Dims[0] || x[3] < leastWide ||
+		n.Int("group", 1) != w.Dims[0] || len(x) != 4 || x[1] != w.Dims[0] || x[2] < leastHigh || x[3] < leastWide ||
 		len(strides) != 2 || strides[1] != 1 || !slices.Equal(n.IntList("pads"), []int64{2, 2, 2, 2}) ||
 		n.Attr("dilations") != nil && !slices.Equal(n.IntList("dilations"), []int64{1, 1}) {
 		return nil, nil
