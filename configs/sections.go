@@ -67,7 +67,7 @@ type Device struct {
 // Camera is where pictures come from.
 type Camera struct {
 	Source       string   `json:"source" doc:"a picture or video file, a directory of pictures, /dev/videoN or an rtsp:// or http:// URL; empty: no camera" maxlen:"1024" restart:"vision" secret:"url"`
-	FPS          float64  `json:"fps" doc:"the most pictures a second that are looked at" unit:"1/s" above:"0" max:"60" restart:"vision"`
+	FPS          float64  `json:"fps" doc:"the most pictures a second that are looked at" unit:"1/s" min:"0.1" max:"60" restart:"vision"`
 	Loop         bool     `json:"loop" doc:"start a directory or file again at its end; the vehicles and people of a film are then new ones, whatever gate.same_plate says" restart:"vision"`
 	StallTimeout Duration `json:"stall_timeout" doc:"how long a live source may give no picture before it is opened again" unit:"duration" min:"1s" max:"10m" restart:"vision"`
 }

@@ -217,12 +217,15 @@ func (s *Supervisor) child(ctx context.Context, task Task, changed <-chan struct
 	})
 	wait.Go(func() { cancel(s.watch(ctx, task, cmd.Process.Pid, heard)) })
 	s.mu.Lock()
-	s.conn, s.status.Running, s.status.PID = conn, true, cmd.Process.Pid
+	s.status.Running, s.status.PID = true, cmd.Process.Pid
 	s.status.Since, s.status.Alive = time.Now().Unix(), link.Alive{}
 	s.mu.Unlock()
 	if err := conn.Send(link.Message{Settings: &task.Settings}); err != nil {
 		cancel(err)
 	}
+	s.mu.Lock()
+	s.conn = conn // not before: no trigger may overtake the settings
+	s.mu.Unlock()
 	err = cmd.Wait()
 	if err == nil {
 		err = errors.New("it ended by itself")

@@ -7,6 +7,7 @@ import (
 	"image"
 	_ "image/jpeg" // these read a picture's size
 	_ "image/png"
+	"os"
 
 	_ "golang.org/x/image/bmp"
 	_ "golang.org/x/image/tiff"
@@ -16,11 +17,31 @@ import (
 )
 
 // MaxPixels and MaxSide bound a picture. OpenCV ends the process for one that
-// is larger still (2³⁰ pixels, 2²⁰ on a side), so the size is read before.
+// is larger still (2³⁰ pixels; 2¹⁵-1 on a side that is warped, 65,500 on one that
+// becomes a JPEG), so the size is read before.
 const (
 	MaxPixels = 100 << 20
-	MaxSide   = 1 << 16
+	MaxSide   = 1<<15 - 2
 )
+
+// MaxFile is the largest picture file that is read, in bytes.
+const MaxFile = 64 << 20
+
+// ReadPicture reads a picture file for Decode.
+func ReadPicture(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case info.IsDir():
+		return nil, errors.New("this is a directory; name the picture files")
+	case !info.Mode().IsRegular(): // reading might never end
+		return nil, fmt.Errorf("%s is no file with a picture", path)
+	case info.Size() > MaxFile:
+		return nil, fmt.Errorf("the file has %d MiB, more than %d", info.Size()>>20, MaxFile>>20)
+	}
+	return os.ReadFile(path)
+}
 
 // Decode makes a picture file's bytes H×W×3 BGR, uint8: JPEG, PNG, BMP, WebP,
 // TIFF or PNM.
@@ -68,7 +89,7 @@ func pnmSize(b []byte) (w, h int, ok bool) {
 				b = b[1:]
 				continue
 			}
-			end := bytes.IndexByte(b, '\n')
+			end := bytes.IndexAny(b, "\r\n") // as OpenCV does
 			if end < 0 {
 				end = len(b) - 1
 			}

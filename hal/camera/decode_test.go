@@ -3,6 +3,9 @@ package camera
 import (
 	"encoding/binary"
 	"hash/crc32"
+	"os"
+	"path/filepath"
+	"syscall"
 	"testing"
 )
 
@@ -22,6 +25,8 @@ func TestPicturesThatAreTooLarge(t *testing.T) {
 	for name, b := range map[string][]byte{
 		"a large PNG":          giantPNG(60_000, 60_000),
 		"a wide PNG":           giantPNG(2_000_000, 1),
+		"one too wide to warp": giantPNG(1<<15, 1),
+		"a comment ends in CR": append([]byte("P6\n#\r9999999 \n10 10\n255\n"), make([]byte, 400)...),
 		"the largest PNG":      giantPNG(1<<31-1, 1<<31-1),
 		"a large PGM":          []byte("P5 99999 # wide\n99999 255\n"),
 		"a PGM without end":    []byte("P5 99999999999999999999999999999999999999 1 255 "),
@@ -41,9 +46,35 @@ func TestPicturesThatAreTooLarge(t *testing.T) {
 	_ = m.Close()
 }
 
+// Only files are read, and not of any size.
+func TestReadPicture(t *testing.T) {
+	dir := t.TempDir()
+	pipe, large, good := filepath.Join(dir, "pipe.jpg"), filepath.Join(dir, "large.jpg"), filepath.Join(dir, "good.pgm")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for path, size := range map[string]int64{large: MaxFile + 1, good: 20} {
+		if err := os.WriteFile(path, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Truncate(path, size); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, path := range []string{dir, pipe, large, filepath.Join(dir, "none.jpg")} {
+		if _, err := ReadPicture(path); err == nil {
+			t.Errorf("%s is read", path)
+		}
+	}
+	if b, err := ReadPicture(good); err != nil || len(b) != 20 {
+		t.Error(len(b), err)
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add(giantPNG(60_000, 60_000))
 	f.Add([]byte("P6 2 1 255\nabcdef"))
+	f.Add([]byte("P6\n#\r9999999 \n10 10\n255\n123456"))
 	f.Add([]byte("\xff\xd8\xff\xe0\x00\x10JFIF"))
 	f.Add([]byte("BM\x00\x00"))
 	f.Fuzz(func(t *testing.T, b []byte) {

@@ -3,7 +3,6 @@ package camera
 import (
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 
 	"gocv.io/x/gocv"
@@ -32,7 +31,7 @@ func (s *stills) Next(m *gocv.Mat) (Frame, error) {
 	}
 	name := s.files[s.next]
 	s.next++
-	b, err := os.ReadFile(name)
+	b, err := ReadPicture(name)
 	if err != nil {
 		return Frame{}, fmt.Errorf("cannot read a picture: %w", err)
 	}

@@ -100,6 +100,20 @@ func TestTiles(t *testing.T) {
 	}
 }
 
+// A very large picture has larger tiles, not more.
+func TestTilesAreNotTooMany(t *testing.T) {
+	for _, size := range []image.Point{{12_000, 8000}, {32_766, 3000}, {3000, 32_766}, {8000, 6000}} {
+		list := tiles(size)
+		covered := image.Rectangle{}
+		for _, r := range list {
+			covered = covered.Union(r)
+		}
+		if len(list) > mostTiles || covered != (image.Rectangle{Max: size}) {
+			t.Errorf("%v: %d tiles over %v", size, len(list), covered)
+		}
+	}
+}
+
 func TestPose(t *testing.T) {
 	yaw, pitch, roll := pose(template)
 	if math.Abs(yaw) > 3 || math.Abs(pitch) > 3 || math.Abs(roll) > 1 {

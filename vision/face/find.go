@@ -46,9 +46,20 @@ func (r *Recognizer) Glance(picture gocv.Mat) ([]link.Face, error) {
 	return r.look(picture, all)
 }
 
+// mostTiles is how many tiles a picture is seen in: of larger ones the tiles are.
+const mostTiles = 100
+
 // tiles covers a picture with overlapping tiles; none where the picture is
 // hardly larger than one.
 func tiles(size image.Point) (list []image.Rectangle) {
+	for scale := 1; ; scale++ {
+		if list = tilesOf(size, tileSize.Mul(scale)); len(list) <= mostTiles {
+			return list
+		}
+	}
+}
+
+func tilesOf(size, tileSize image.Point) (list []image.Rectangle) {
 	if size.X <= tileSize.X*5/4 && size.Y <= tileSize.Y*5/4 {
 		return nil
 	}
@@ -121,6 +132,9 @@ func (r *Recognizer) within(picture gocv.Mat, border int) ([]link.Face, error) {
 	// The net squeezes what it gets to 4:3; very long or upright pictures are
 	// padded first, or faces would be out of shape.
 	size := image.Pt(max(w, h*11/10), max(h, w*9/16))
+	if most := max(size.X, size.Y); most > mostPadded && size != image.Pt(w, h) {
+		return r.shrunk(picture, float64(mostPadded)/float64(most), border)
+	}
 	input := picture
 	if size.X > picture.Cols() || size.Y > picture.Rows() {
 		gocv.CopyMakeBorder(picture, &r.padded, border, size.Y-h+border, border, size.X-w+border, gocv.BorderConstant, color.RGBA{})
@@ -138,6 +152,25 @@ func (r *Recognizer) within(picture gocv.Mat, border int) ([]link.Face, error) {
 	return found, nil
 }
 
+// mostPadded is the longest side of a picture that is padded as it is. Longer ones
+// are made smaller first, or a very long and narrow one would need much memory.
+const mostPadded = 2000
+
+// shrunk is within for a picture made smaller.
+func (r *Recognizer) shrunk(picture gocv.Mat, scale float64, border int) ([]link.Face, error) {
+	scaled := func(length int, by float64) int { return max(1, int(math.Floor(float64(length)*by))) }
+	small := gocv.NewMat()
+	defer small.Close() //nolint:errcheck // a Mat's Close always returns nil
+	gocv.Resize(picture, &small, image.Pt(scaled(picture.Cols(), scale), scaled(picture.Rows(), scale)), 0, 0, gocv.InterpolationArea)
+	found, err := r.within(small, int(float64(border)*scale))
+	x, y := float64(picture.Cols())/float64(small.Cols()), float64(picture.Rows())/float64(small.Rows())
+	for i := range found {
+		b := &found[i].Box
+		b.Left, b.Top, b.Width, b.Height = int(float64(b.Left)*x), int(float64(b.Top)*y), scaled(b.Width, x), scaled(b.Height, y)
+	}
+	return found, err
+}
+
 // perPrior are the net's values of each prior: the probability of none and of a
 // face, and the box's left, top, right and bottom as parts of the picture.
 const perPrior = 6
@@ -148,7 +181,7 @@ func boxes(values []float32, size image.Point, within image.Rectangle) []link.Fa
 	for i := range min(priors, len(values)/perPrior) {
 		prior := values[perPrior*i:][:perPrior]
 		score, c := float64(prior[1]), prior[2:]
-		if score < minScore {
+		if !(score >= minScore) { // it may be NaN
 			continue
 		}
 		at := func(v float32, of int) int { return int(math.Round(float64(v) * float64(of))) }

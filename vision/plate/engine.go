@@ -50,7 +50,7 @@ func newEngines(dir string, o Options) (all [engines]*engine, err error) {
 	if o.Readers != ReadPPOCR {
 		e := &engine{}
 		if e.decoder, err = text.NewDecoder(smallKeys, abroad, o.Regions); err != nil {
-			return all, err
+			return all, fmt.Errorf("%w: %w", ErrOption, err)
 		}
 		if e.net, err = newSmallNet(); err != nil {
 			return all, err
@@ -64,7 +64,7 @@ func newEngines(dir string, o Options) (all [engines]*engine, err error) {
 		}
 		e := &engine{}
 		if e.decoder, err = text.NewDecoder(string(keys), abroad, o.Regions); err != nil {
-			return all, err
+			return all, fmt.Errorf("%w: %w", ErrOption, err)
 		}
 		if e.net, err = nn.Load(dir, "plate_read.onnx", nn.Input{Size: image.Pt(lineWidth, lineHeight), Mean: 127.5, Scale: 1 / 127.5}); err != nil {
 			return all, err

@@ -70,17 +70,20 @@ func OpenWith(dir string, o Options) (*Recognizer, error) {
 	if o.Readers == "" {
 		o.Readers = DefaultReader
 	}
+	confidence, err := parseConfidence(confidenceFile, o.Readers)
+	if err != nil {
+		return nil, err
+	}
 	cut := warp.NewCutter()
 	find, err := newFinder(cut)
 	if err != nil {
+		cut.Close()
 		return nil, err
 	}
 	read, err := newReader(dir, o, cut)
 	if err != nil {
-		return nil, err
-	}
-	confidence, err := parseConfidence(confidenceFile, o.Readers)
-	if err != nil {
+		find.close()
+		cut.Close()
 		return nil, err
 	}
 	return &Recognizer{confidence: confidence, cut: cut, find: find, read: read, hsv: gocv.NewMat(), padded: gocv.NewMat()}, nil

@@ -3,7 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
-	"os"
+	"math"
 	"time"
 
 	"gocv.io/x/gocv"
@@ -112,7 +112,7 @@ func (e *eyes) look(picture gocv.Mat, w wanted) (sight, error) {
 	s.MS["face_find"] = ms(time.Since(begin))
 	if w.features {
 		begin = time.Now()
-		for i := range faces {
+		for i := range faces[:min(len(faces), mostDescribed)] {
 			e.describe(picture, &faces[i], w.live)
 		}
 		s.MS["face_feature"] = ms(time.Since(begin))
@@ -128,6 +128,9 @@ func (e *eyes) readPlates(picture gocv.Mat, w wanted) ([]link.Plate, plate.Times
 	return e.plates.Recognize(picture, w.far)
 }
 
+// mostDescribed is how many faces of a picture are compared, the main ones first.
+const mostDescribed = 32
+
 // describe gives a face its quality and, where that is good enough, its feature;
 // with live it is examined too, and what cannot be is not compared. A face
 // without a feature is still a face.
@@ -140,7 +143,7 @@ func (e *eyes) describe(picture gocv.Mat, f *link.Face, live bool) {
 	if !live || feature == nil {
 		return
 	}
-	if v, err := e.faces.Liveness(picture, f.Box); err == nil {
+	if v, err := e.faces.Liveness(picture, f.Box); err == nil && !math.IsNaN(v) {
 		f.Live = &v
 	} else {
 		f.Feature = nil
@@ -163,13 +166,10 @@ func codeOf(err error) errcode.Code {
 
 func ms(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
 
-// maxPicture is the largest picture file that is read.
-const maxPicture = 64 << 20
-
 // load reads a picture file as H×W×3 BGR: 3006 where there is no such file or
 // it cannot be read, 1110 where it is no picture.
 func load(path string) (gocv.Mat, error) {
-	b, err := readPicture(path)
+	b, err := camera.ReadPicture(path)
 	if err != nil {
 		return gocv.Mat{}, coded(errcode.ViewImageFailed, err)
 	}
@@ -178,18 +178,4 @@ func load(path string) (gocv.Mat, error) {
 		return picture, coded(errcode.ImageDecodeFailed, err)
 	}
 	return picture, nil
-}
-
-func readPicture(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
-		return nil, errors.New("this is a directory; name the picture files")
-	}
-	if info.Size() > maxPicture {
-		return nil, fmt.Errorf("the file has %d MiB, more than %d", info.Size()>>20, maxPicture>>20)
-	}
-	return os.ReadFile(path)
 }

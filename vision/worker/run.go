@@ -30,8 +30,11 @@ func run(args []string) error {
 	signal.Ignore(syscall.SIGINT) // Ctrl-C is the agent's business; it ends this process when it is done
 	conn := link.NewConn(os.NewFile(3, "agent"))
 	first, err := conn.Receive()
-	if err != nil || first.Settings == nil {
+	if err != nil {
 		return fmt.Errorf("the agent's settings did not come: %w", err)
+	}
+	if first.Settings == nil {
+		return errors.New("the agent's first message was not its settings")
 	}
 	s := *first.Settings
 	triggers, opened := make(chan link.Trigger, 16), make(chan uint64, 16)
@@ -224,13 +227,18 @@ func (w *worker) loop(triggers <-chan link.Trigger, opened <-chan uint64, gone <
 	}
 }
 
+// leastFPS is the fewest frames a second that are looked at: so few that none of
+// the loop's turns takes long.
+const leastFPS = 0.1
+
 // pace is how often a frame is looked at, and how many frames of a video file
 // are left out in between.
 func (w *worker) pace() (period time.Duration, skip int) {
 	fps := w.s.FPS
-	if fps <= 0 {
+	if !(fps > 0) {
 		fps = 15
 	}
+	fps = max(fps, leastFPS)
 	if own := w.camera.FPS(); !w.camera.Live() && own > 0 {
 		skip = max(0, int(own/fps+0.5)-1)
 		fps = min(fps, own/float64(skip+1))
@@ -294,6 +302,7 @@ func (w *worker) missed(why error) error {
 func (w *worker) grab(skip int) error {
 	s := w.shots.take()
 	for range skip + 1 {
+		w.step.Store(camera.Monotonic())
 		frame, err := w.camera.Next(&s.picture)
 		if err != nil {
 			s.Drop()
@@ -415,5 +424,13 @@ func (w *worker) result(r link.Result, s *shot) error {
 	}
 	w.seq++
 	r.Seq = w.seq
-	return w.send(link.Message{Result: &r})
+	err := w.send(link.Message{Result: &r})
+	if errors.Is(err, link.ErrTooLarge) { // a large crowd: better without than not at all
+		for i := range r.Faces {
+			r.Faces[i].Feature = nil
+		}
+		r.Full, r.Crop = nil, nil
+		err = w.send(link.Message{Result: &r})
+	}
+	return err
 }

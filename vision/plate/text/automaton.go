@@ -32,6 +32,8 @@ type final struct {
 const (
 	dead      = -1
 	maxStates = 1 << 14 // the templates that come with the program need a few hundred
+	// maxSymbols is how many characters a search tells apart (prefix.symbols).
+	maxSymbols = 256
 )
 
 // set is a set of templates.
@@ -62,6 +64,9 @@ func newAutomaton(all []template, index map[rune]int) (*automaton, error) {
 				}
 			}
 		}
+	}
+	if len(a.symbols) > maxSymbols {
+		return nil, fmt.Errorf("the number templates have %d different characters, more than %d", len(a.symbols), maxSymbols)
 	}
 	allowed := allowedAt(ts, at, len(a.symbols))
 	type place struct {

@@ -173,16 +173,18 @@ func expand(pattern string) ([][]string, error) {
 		rest = rest[n:]
 		var longer [][]string
 		for _, slots := range all {
-			for k := least; k <= most; k++ {
+			for k := least; k <= min(most, maxNumber-len(slots)); k++ {
 				longer = append(longer, slices.Concat(slots, slices.Repeat([]string{class}, k)))
 			}
 		}
 		if all = longer; len(all) > maxExpanded {
 			return nil, fmt.Errorf("the pattern %s stands for more than %d lengths", pattern, maxExpanded)
 		}
+		if len(all) == 0 {
+			break // longer than a plate
+		}
 	}
-	// The number may not be longer than a plate, nor so short that any text is one.
-	all = slices.DeleteFunc(all, func(slots []string) bool { return len(slots) < minNumber || len(slots) > maxNumber })
+	all = slices.DeleteFunc(all, func(slots []string) bool { return len(slots) < minNumber }) // any text would be one
 	if len(all) == 0 {
 		return nil, fmt.Errorf("the pattern %s has no length from %d to %d", pattern, minNumber, maxNumber)
 	}

@@ -1,6 +1,7 @@
 package text
 
 import (
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -310,6 +311,7 @@ func TestAddFile(t *testing.T) {
 		"too many lengths":                "QQ A{0,9}A{0,9}A{0,9} A123",
 		"too long":                        "QQ A{13} ABCDEFGHIJKLM",
 		"too short":                       "QQ DDD 123",
+		"far too long":                    "QQ " + strings.Repeat("L{12}", 4000) + " ABC",
 		"a group without countries":       "= north",
 		"a group named as a region is":    "= cn NO",
 		"a group of no countries":         "= north Norway",
@@ -321,6 +323,22 @@ func TestAddFile(t *testing.T) {
 	}
 	if len(a.templates) != before {
 		t.Error("a wrong file has left something")
+	}
+}
+
+// More characters than a search tells apart are refused, not mixed up.
+func TestTooManyCharacters(t *testing.T) {
+	var set, lines strings.Builder
+	for c := rune(0x4e00); c < 0x4e00+300; c++ {
+		set.WriteRune(c)
+		fmt.Fprintf(&lines, "%c\n", c)
+	}
+	a := &Abroad{}
+	if err := a.AddFile(strings.NewReader("QQ [" + set.String() + "]DDDD 一1234")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := NewDecoder(lines.String()+keys, a, nil); err == nil || !strings.Contains(err.Error(), "different characters") {
+		t.Error(err)
 	}
 }
 
