@@ -17,7 +17,7 @@ import (
 // Readers say which recognisers read a plate.
 const (
 	ReadBoth  = "both"  // the small one of our own, and PP-OCR to confirm it
-	ReadSmall = "small" // the small one alone: a tenth of the time
+	ReadSmall = "small" // the small one alone: an eighth of the time
 	ReadPPOCR = "pp"    // PP-OCR alone
 )
 

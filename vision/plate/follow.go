@@ -10,8 +10,8 @@ import (
 )
 
 // follower remembers what PP-OCR has said of the plates that a camera sees, so
-// that it need not say it again in every frame: it takes ten times as long as
-// the small recogniser, which goes on reading them.
+// that it need not say it again in every frame: it takes eight times as long
+// as the small recogniser, which goes on reading them.
 type follower struct {
 	now    int64 // the frame's time, ns; 0: the picture stands alone
 	last   int64 // of the frame before it, ns

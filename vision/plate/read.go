@@ -219,7 +219,7 @@ const (
 const lost = 0.3
 
 // confirm has PP-OCR read the best layout too. One cut is enough: more were not
-// right more often and cost 30 ms each. Only where nothing convinces it reads
+// right more often and cost 20 ms each. Only where nothing convinces it reads
 // all layouts. recalled says that what it has read in the last frame was enough.
 func (r *reader) confirm(picture gocv.Mat, c Candidate, w weighing) (recalled bool, err error) {
 	t := r.best(w)
