@@ -202,7 +202,7 @@ func TestWhatIsRefusedNamesItsPlace(t *testing.T) {
 	b := open(t, t.TempDir(), base(), nil)
 	defer b.close()
 	for content, want := range map[string]string{
-		`{"mode":"merge","config":{"camera":{"fps":99}}}`:       "1103 Request params error!Param [/config/camera/fps] must be above 0 and at most 60!",
+		`{"mode":"merge","config":{"camera":{"fps":99}}}`:       "1103 Request params error!Param [/config/camera/fps] must be 0.1 to 60!",
 		`{"mode":"merge","config":{"camera":{"fsp":9}}}`:        "1103 Request params error!Param [/config/camera/fsp] is unknown; see `gatehouse config schema`!",
 		`{"mode":"mix","config":{}}`:                            "1103 Request params error!Param [/mode] must be replace or merge!",
 		`{"mode":"merge","config":{"vision":{"program":"/x"}}}`: "1103 Request params error!Param [/config/vision/program] can be set in the board's own file only, not by the cloud!",
