@@ -31,6 +31,17 @@ func openSmall(t *testing.T) *reader {
 	return r
 }
 
+// count gives a check of how often PP-OCR was asked since the last one.
+func count(t *testing.T, asked *int) func(what string, n int) {
+	return func(what string, n int) {
+		t.Helper()
+		if *asked != n {
+			t.Errorf("%s: PP-OCR was asked %d times, want %d", what, *asked, n)
+		}
+		*asked = 0
+	}
+}
+
 // PP-OCR's word holds for the same number in the same place, for a while, and
 // only where the small recogniser is sure of it.
 func TestAConfirmedNumberIsFollowed(t *testing.T) {
@@ -60,13 +71,7 @@ func TestAConfirmedNumberIsFollowed(t *testing.T) {
 		e.recalled = recalled
 		r.follow.saw(e, score, q)
 	}
-	expect := func(what string, n int) {
-		t.Helper()
-		if asked != n {
-			t.Errorf("%s: PP-OCR was asked %d times, want %d", what, asked, n)
-		}
-		asked = 0
-	}
+	expect := count(t, &asked)
 	const frame = time.Second / 15
 	now := time.Second
 	for range 60 {
@@ -150,13 +155,7 @@ func TestADoubtIsSettledInEveryOtherFrame(t *testing.T) {
 			t.Errorf("it has read %v", d.mainland)
 		}
 	}
-	expect := func(what string, n int) {
-		t.Helper()
-		if asked != n {
-			t.Errorf("%s: PP-OCR was asked %d times, want %d", what, asked, n)
-		}
-		asked = 0
-	}
+	expect := count(t, &asked)
 	const frame = time.Second / 15
 	now := time.Second
 	for range 10 {
