@@ -122,15 +122,15 @@ func (f *finder) find(picture gocv.Mat, far bool) (found []Candidate, err error)
 	if picture.Rows() > picture.Cols() {
 		turn = upright
 	}
-	small := max(picture.Cols(), picture.Rows()) <= long
+	undivided := max(picture.Cols(), picture.Rows()) <= long // the near look sees all there is
 	if f.turns.follows {
 		defer func() { f.turns.keep(found) }()
 	}
-	if f.turns.fast && !small {
+	if f.turns.fast && !undivided {
 		return f.next(picture, f.near[turn], f.far[turn])
 	}
 	found, err = f.seen(f.near[turn], picture, nil)
-	if err != nil || len(found) > 0 && !far || small {
+	if err != nil || len(found) > 0 && !far || undivided {
 		return found, err
 	}
 	return f.seen(f.far[turn], picture, found)
